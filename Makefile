@@ -1,0 +1,74 @@
+# An index of what can be run. Logic lives in Go (tools/, tests/) and in .ci/run; a target here is one line or two.
+
+GO ?= go
+export GOTOOLCHAIN = local
+TIME ?= 30m
+
+.PHONY: help
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## the binary, static, into bin/charpoy
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/charpoy ./cmd/charpoy
+
+.PHONY: test
+test: ## all tests of the module (under five minutes on two cores)
+	$(GO) test -timeout 280s ./...
+
+.PHONY: race
+race: ## the concurrent packages under the race detector (needs gcc)
+	CGO_ENABLED=1 $(GO) test -race -timeout 600s $(RACE)
+RACE = ./internal/arena ./internal/auth ./internal/client ./internal/cluster/... ./internal/data ./internal/httpapi \
+	./internal/kv ./internal/mcserver ./internal/metrics/... ./internal/network/... ./internal/node ./internal/run \
+	./internal/storage
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint as configured in .golangci.yml; built from tools/go.mod on first use
+	$(GO) build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run
+
+.PHONY: fmt
+fmt: ## format all Go files
+	$(GO) build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint fmt
+
+.PHONY: layers
+layers: ## the import law alone
+	$(GO) test -count=1 ./internal/archtest
+
+.PHONY: check
+check: vet layers lint ## what a commit must pass besides its tests
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	$(GO) run -C tools ./fuzzall -time $(or $(FUZZTIME),10s) ..
+
+.PHONY: crash
+crash: ## kill -9 under load, ROUNDS (200) rounds with SEED, and the disk-fault tests
+	$(GO) run -C tests ./crash -rounds $(or $(ROUNDS),200) -seed $(or $(SEED),1)
+	$(GO) test -count=1 -timeout 600s -run 'Crash|Fault|Full|Flip|Torn' ./internal/storage ./internal/kv ./internal/node
+
+.PHONY: sdk
+sdk: ## the Go and Node.js example programs against servers of every kind (needs node and npm)
+	$(GO) test -C tests -count=1 -timeout 600s ./...
+
+.PHONY: bench
+bench: ## the figures of docs/benchmarks.md
+	$(GO) run ./internal/bench/cmd
+
+.PHONY: demo
+demo: ## a node with sample data
+	$(GO) run ./cmd/charpoy demo
+
+.PHONY: dev
+dev: ## a node with kept data and the password "password", on loopback
+	$(GO) run ./cmd/charpoy dev
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin
