@@ -1,0 +1,326 @@
+package disk
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Kind is the kind of an operation on a file system.
+type Kind uint8
+
+// The kinds of operations. Those up to Stat change nothing.
+const (
+	Open Kind = iota + 1
+	Read
+	List
+	Stat
+	Create
+	Write
+	Sync // Sync, SyncData and SyncTo
+	Close
+	Link
+	Rename
+	Reuse // ReuseForWrite
+	Remove
+	Mkdir
+	Lock
+	Preallocate
+)
+
+// Changes reports whether operations of the kind change what is on disk.
+func (k Kind) Changes() bool {
+	switch k {
+	case Create, Write, Sync, Link, Rename, Reuse, Remove, Mkdir, Preallocate:
+		return true
+	}
+	return false
+}
+
+// Op is an operation that is about to be done.
+type Op struct {
+	Kind Kind
+	Path string
+	Size int // bytes, of a read or write
+}
+
+// Verdict says what becomes of an operation. The zero value lets it happen.
+type Verdict struct {
+	Delay time.Duration // passes first
+	Err   error         // is returned instead of doing the operation
+	// Torn is the number of bytes of a failing Write that are written all the same.
+	Torn int
+	// After makes the operation happen and return Err all the same.
+	After bool
+}
+
+// ErrNoSpace is the error of a full disk, as the system gives it.
+var ErrNoSpace error = syscall.ENOSPC
+
+// Hooked is a file system whose operations are judged before they happen.
+type Hooked struct {
+	FS
+	judge atomic.Pointer[func(Op) Verdict]
+	usage atomic.Pointer[Usage]
+}
+
+// NewHooked wraps fs. Nothing is judged until Judge is called.
+func NewHooked(fs FS) *Hooked { return &Hooked{FS: fs} }
+
+// Judge makes f decide about each operation from now on, those on files that are open already included; nil ends that. f is
+// called from whatever goroutine does the operation, also from several at once.
+func (h *Hooked) Judge(f func(Op) Verdict) {
+	if f == nil {
+		h.judge.Store(nil)
+		return
+	}
+	h.judge.Store(&f)
+}
+
+// SetUsage makes the file system report u as its space; nil goes back to the truth.
+func (h *Hooked) SetUsage(u *Usage) { h.usage.Store(u) }
+
+// FailFrom gives a judge that lets n operations of the kinds pass (all changing kinds if there are none) and fails all
+// later ones with err.
+func FailFrom(n uint64, err error, kinds ...Kind) func(Op) Verdict {
+	var seen atomic.Uint64
+	return func(op Op) Verdict {
+		if !op.among(kinds) || seen.Add(1) <= n {
+			return Verdict{}
+		}
+		return Verdict{Err: err}
+	}
+}
+
+// FailOnce gives a judge that fails the operation of the kinds that follows n others (all kinds if there are none), and no
+// other.
+func FailOnce(n uint64, err error, kinds ...Kind) func(Op) Verdict {
+	var seen atomic.Uint64
+	return func(op Op) Verdict {
+		if len(kinds) > 0 && !op.among(kinds) || seen.Add(1) != n+1 {
+			return Verdict{}
+		}
+		return Verdict{Err: err}
+	}
+}
+
+func (op Op) among(kinds []Kind) bool {
+	if len(kinds) == 0 {
+		return op.Kind.Changes()
+	}
+	for _, k := range kinds {
+		if k == op.Kind {
+			return true
+		}
+	}
+	return false
+}
+
+// verdict asks the judge and lets the delay pass.
+func (h *Hooked) verdict(kind Kind, path string, size int) Verdict {
+	f := h.judge.Load()
+	if f == nil {
+		return Verdict{}
+	}
+	v := (*f)(Op{kind, path, size})
+	if v.Delay > 0 {
+		<-time.After(v.Delay)
+	}
+	return v
+}
+
+// do does op unless the judge is against it.
+func (h *Hooked) do(kind Kind, path string, op func() error) error {
+	v := h.verdict(kind, path, 0)
+	if v.Err != nil && !v.After {
+		return v.Err
+	}
+	if err := op(); err != nil {
+		return err
+	}
+	return v.Err
+}
+
+func (h *Hooked) file(kind Kind, path string, open func() (File, error)) (File, error) {
+	var f File
+	err := h.do(kind, path, func() (err error) {
+		f, err = open()
+		return err
+	})
+	if err != nil {
+		if f != nil {
+			_ = f.Close() // the caller is told of the injected error
+		}
+		return nil, err
+	}
+	return &hookedFile{File: f, fs: h, path: path}, nil
+}
+
+// Create implements FS.
+func (h *Hooked) Create(name string, c Category) (File, error) {
+	return h.file(Create, name, func() (File, error) { return h.FS.Create(name, c) })
+}
+
+// Open implements FS.
+func (h *Hooked) Open(name string, opts ...OpenOption) (File, error) {
+	return h.file(Open, name, func() (File, error) { return h.FS.Open(name, opts...) })
+}
+
+// OpenReadWrite implements FS.
+func (h *Hooked) OpenReadWrite(name string, c Category, opts ...OpenOption) (File, error) {
+	return h.file(Create, name, func() (File, error) { return h.FS.OpenReadWrite(name, c, opts...) })
+}
+
+// OpenDir implements FS.
+func (h *Hooked) OpenDir(name string) (File, error) {
+	return h.file(Open, name, func() (File, error) { return h.FS.OpenDir(name) })
+}
+
+// ReuseForWrite implements FS.
+func (h *Hooked) ReuseForWrite(oldname, newname string, c Category) (File, error) {
+	return h.file(Reuse, newname, func() (File, error) { return h.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// Link implements FS.
+func (h *Hooked) Link(oldname, newname string) error {
+	return h.do(Link, newname, func() error { return h.FS.Link(oldname, newname) })
+}
+
+// Rename implements FS.
+func (h *Hooked) Rename(oldname, newname string) error {
+	return h.do(Rename, newname, func() error { return h.FS.Rename(oldname, newname) })
+}
+
+// Remove implements FS.
+func (h *Hooked) Remove(name string) error {
+	return h.do(Remove, name, func() error { return h.FS.Remove(name) })
+}
+
+// RemoveAll implements FS.
+func (h *Hooked) RemoveAll(name string) error {
+	return h.do(Remove, name, func() error { return h.FS.RemoveAll(name) })
+}
+
+// MkdirAll implements FS.
+func (h *Hooked) MkdirAll(dir string, perm os.FileMode) error {
+	return h.do(Mkdir, dir, func() error { return h.FS.MkdirAll(dir, perm) })
+}
+
+// Lock implements FS.
+func (h *Hooked) Lock(name string) (io.Closer, error) {
+	var c io.Closer
+	err := h.do(Lock, name, func() (err error) {
+		c, err = h.FS.Lock(name)
+		return err
+	})
+	return c, err
+}
+
+// List implements FS.
+func (h *Hooked) List(dir string) ([]string, error) {
+	var names []string
+	err := h.do(List, dir, func() (err error) {
+		names, err = h.FS.List(dir)
+		return err
+	})
+	return names, err
+}
+
+// Stat implements FS.
+func (h *Hooked) Stat(name string) (FileInfo, error) {
+	var info FileInfo
+	err := h.do(Stat, name, func() (err error) {
+		info, err = h.FS.Stat(name)
+		return err
+	})
+	return info, err
+}
+
+// GetDiskUsage implements FS.
+func (h *Hooked) GetDiskUsage(path string) (Usage, error) {
+	if u := h.usage.Load(); u != nil {
+		return *u, nil
+	}
+	return h.FS.GetDiskUsage(path)
+}
+
+// Unwrap implements FS.
+func (h *Hooked) Unwrap() FS { return h.FS }
+
+// hookedFile is an open file of a Hooked.
+type hookedFile struct {
+	File
+	fs   *Hooked
+	path string
+}
+
+// Read implements File.
+func (f *hookedFile) Read(p []byte) (int, error) {
+	if v := f.fs.verdict(Read, f.path, len(p)); v.Err != nil {
+		return 0, v.Err
+	}
+	return f.File.Read(p)
+}
+
+// ReadAt implements File.
+func (f *hookedFile) ReadAt(p []byte, off int64) (int, error) {
+	if v := f.fs.verdict(Read, f.path, len(p)); v.Err != nil {
+		return 0, v.Err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// Write implements File.
+func (f *hookedFile) Write(p []byte) (int, error) {
+	return f.write(p, f.File.Write)
+}
+
+// WriteAt implements File.
+func (f *hookedFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.write(p, func(p []byte) (int, error) { return f.File.WriteAt(p, off) })
+}
+
+func (f *hookedFile) write(p []byte, write func([]byte) (int, error)) (int, error) {
+	v := f.fs.verdict(Write, f.path, len(p))
+	if v.Err == nil {
+		return write(p)
+	}
+	keep := min(v.Torn, len(p))
+	if v.After {
+		keep = len(p)
+	}
+	if keep == 0 {
+		return 0, v.Err
+	}
+	n, err := write(p[:keep])
+	if err == nil {
+		err = v.Err
+	}
+	return n, err
+}
+
+// Sync implements File.
+func (f *hookedFile) Sync() error { return f.fs.do(Sync, f.path, f.File.Sync) }
+
+// SyncData implements File.
+func (f *hookedFile) SyncData() error { return f.fs.do(Sync, f.path, f.File.SyncData) }
+
+// SyncTo implements File.
+func (f *hookedFile) SyncTo(length int64) (bool, error) {
+	var full bool
+	err := f.fs.do(Sync, f.path, func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// Preallocate implements File.
+func (f *hookedFile) Preallocate(offset, length int64) error {
+	return f.fs.do(Preallocate, f.path, func() error { return f.File.Preallocate(offset, length) })
+}
+
+// Close implements File.
+func (f *hookedFile) Close() error { return f.fs.do(Close, f.path, f.File.Close) }
