@@ -8,7 +8,7 @@ const (
 	MaxBucketName     = 100
 	MaxReplicas       = 3
 	MaxVBuckets       = 1024
-	MinQuotaBytes     = 1 << 20 // one MiB: enough for tests; the management API demands MinQuotaMiB
+	MinQuotaBytes     = 1 << 20 // one MiB: enough for tests and tools
 	DefaultVBuckets   = 1024
 	DefaultMaxValue   = 20 << 20
 	MaxTTLSeconds     = 1<<31 - 1
