@@ -18,7 +18,7 @@ func TestMemory(t *testing.T) { disktest.Run(t, disk.NewMemory(), "") }
 func TestHooked(t *testing.T) { disktest.Run(t, disk.NewHooked(disk.NewMemory()), "") }
 
 func TestFence(t *testing.T) {
-	fs := disk.NewFence(disk.NewMemory())
+	fs := disk.NewFence(disk.NewMemory(), disk.FenceOptions{})
 	disktest.Run(t, fs, "")
 	disktest.Write(t, fs, "kept", []byte("kept"))
 	f, err := fs.Create("open", disk.Own)
@@ -40,6 +40,43 @@ func TestFence(t *testing.T) {
 	}
 	if got := disktest.Read(t, fs, "kept"); string(got) != "kept" {
 		t.Errorf("read %q behind the fence", got)
+	}
+}
+
+// TestFenceShutsItself: a vital operation that fails seems to succeed, its owner is told, and nothing is changed after it.
+func TestFenceShutsItself(t *testing.T) {
+	memory := disk.NewMemory()
+	below := disk.NewHooked(memory)
+	broken := errors.New("broken")
+	var met []string
+	fs := disk.NewFence(below, disk.FenceOptions{
+		Vital:  func(op disk.Op) bool { return strings.HasSuffix(op.Path, ".log") || op.Kind == disk.SyncDirectory },
+		Broken: func(op disk.Op, err error) { met = append(met, op.Path+" "+err.Error()) },
+	})
+	disktest.Write(t, fs, "a.log", []byte("a"))
+	f, err := fs.OpenReadWrite("a.log", disk.Own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below.Judge(disk.FailOnce(0, broken, disk.Write))
+	if n, err := f.WriteAt([]byte("b"), 0); n != 1 || err != nil {
+		t.Errorf("the vital write that failed = %d, %v; want 1, nil", n, err)
+	}
+	if n, err := f.WriteAt([]byte("c"), 0); n != 1 || err != nil {
+		t.Errorf("a later vital write = %d, %v; want 1, nil", n, err)
+	}
+	disktest.Write(t, disk.FS(fs), "b.log", []byte("b")) // succeeds, and makes nothing
+	if _, err := fs.Create("other", disk.Own); !errors.Is(err, broken) {
+		t.Errorf("another file = %v, want the error", err)
+	}
+	if names, err := memory.List(""); len(names) != 1 || err != nil {
+		t.Errorf("the file system holds %q, %v; want a.log", names, err)
+	}
+	if got := disktest.Read(t, fs, "a.log"); string(got) != "a" {
+		t.Errorf("a.log holds %q, want a", got)
+	}
+	if len(met) != 1 || met[0] != "a.log broken" {
+		t.Errorf("told %q", met)
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	Create
 	Write
 	Sync // Sync, SyncData and SyncTo
+	SyncDirectory
 	Close
 	Link
 	Rename
@@ -33,7 +34,7 @@ const (
 // Changes reports whether operations of the kind change what is on disk.
 func (k Kind) Changes() bool {
 	switch k {
-	case Create, Write, Sync, Link, Rename, Reuse, Remove, Mkdir, Preallocate:
+	case Create, Write, Sync, SyncDirectory, Link, Rename, Reuse, Remove, Mkdir, Preallocate:
 		return true
 	}
 	return false
@@ -54,6 +55,8 @@ type Verdict struct {
 	Torn int
 	// After makes the operation happen and return Err all the same.
 	After bool
+	// Pretend leaves the operation undone and reports success; a file opened like that takes writes and keeps nothing.
+	Pretend bool
 }
 
 // ErrNoSpace is the error of a full disk, as the system gives it.
@@ -64,6 +67,9 @@ type Hooked struct {
 	FS
 	judge atomic.Pointer[func(Op) Verdict]
 	usage atomic.Pointer[Usage]
+	// met, if set, hears of each operation that failed and gives the error that is returned in place of it; nil pretends
+	// success.
+	met func(Op, error) error
 }
 
 // NewHooked wraps fs. Nothing is judged until Judge is called.
@@ -134,28 +140,45 @@ func (h *Hooked) verdict(kind Kind, path string, size int) Verdict {
 // do does op unless the judge is against it.
 func (h *Hooked) do(kind Kind, path string, op func() error) error {
 	v := h.verdict(kind, path, 0)
-	if v.Err != nil && !v.After {
-		return v.Err
+	err := v.Err
+	switch {
+	case v.Pretend:
+		return nil
+	case err == nil || v.After:
+		if failed := op(); failed != nil {
+			err = failed
+		}
 	}
-	if err := op(); err != nil {
+	return h.failed(Op{Kind: kind, Path: path}, err)
+}
+
+func (h *Hooked) failed(op Op, err error) error {
+	if err == nil || h.met == nil {
 		return err
 	}
-	return v.Err
+	return h.met(op, err)
 }
 
 func (h *Hooked) file(kind Kind, path string, open func() (File, error)) (File, error) {
-	var f File
-	err := h.do(kind, path, func() (err error) {
-		f, err = open()
+	return h.open(&hookedFile{fs: h, path: path, sync: Sync}, kind, open)
+}
+
+func (h *Hooked) open(f *hookedFile, kind Kind, open func() (File, error)) (File, error) {
+	err := h.do(kind, f.path, func() (err error) {
+		f.File, err = open()
 		return err
 	})
-	if err != nil {
-		if f != nil {
-			_ = f.Close() // the caller is told of the injected error
-		}
+	switch {
+	case err == nil && f.File == nil:
+		f.File = nowhere{}
+	case err == nil:
+	case f.File != nil:
+		_ = f.File.Close() // the caller is told of the injected error
+		return nil, err
+	default:
 		return nil, err
 	}
-	return &hookedFile{File: f, fs: h, path: path}, nil
+	return f, nil
 }
 
 // Create implements FS.
@@ -175,7 +198,8 @@ func (h *Hooked) OpenReadWrite(name string, c Category, opts ...OpenOption) (Fil
 
 // OpenDir implements FS.
 func (h *Hooked) OpenDir(name string) (File, error) {
-	return h.file(Open, name, func() (File, error) { return h.FS.OpenDir(name) })
+	f := &hookedFile{fs: h, path: name, sync: SyncDirectory}
+	return h.open(f, Open, func() (File, error) { return h.FS.OpenDir(name) })
 }
 
 // ReuseForWrite implements FS.
@@ -254,6 +278,7 @@ type hookedFile struct {
 	File
 	fs   *Hooked
 	path string
+	sync Kind
 }
 
 // Read implements File.
@@ -284,33 +309,33 @@ func (f *hookedFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *hookedFile) write(p []byte, write func([]byte) (int, error)) (int, error) {
 	v := f.fs.verdict(Write, f.path, len(p))
-	if v.Err == nil {
-		return write(p)
+	n, err := 0, v.Err
+	switch {
+	case v.Pretend:
+		return len(p), nil
+	case err == nil:
+		n, err = write(p)
+	case v.After:
+		n, _ = write(p)
+	case v.Torn > 0:
+		n, _ = write(p[:min(v.Torn, len(p))])
 	}
-	keep := min(v.Torn, len(p))
-	if v.After {
-		keep = len(p)
-	}
-	if keep == 0 {
-		return 0, v.Err
-	}
-	n, err := write(p[:keep])
-	if err == nil {
-		err = v.Err
+	if err = f.fs.failed(Op{Write, f.path, len(p)}, err); err == nil {
+		n = len(p)
 	}
 	return n, err
 }
 
 // Sync implements File.
-func (f *hookedFile) Sync() error { return f.fs.do(Sync, f.path, f.File.Sync) }
+func (f *hookedFile) Sync() error { return f.fs.do(f.sync, f.path, f.File.Sync) }
 
 // SyncData implements File.
-func (f *hookedFile) SyncData() error { return f.fs.do(Sync, f.path, f.File.SyncData) }
+func (f *hookedFile) SyncData() error { return f.fs.do(f.sync, f.path, f.File.SyncData) }
 
 // SyncTo implements File.
 func (f *hookedFile) SyncTo(length int64) (bool, error) {
 	var full bool
-	err := f.fs.do(Sync, f.path, func() (err error) {
+	err := f.fs.do(f.sync, f.path, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})

@@ -2,9 +2,9 @@ package sdkconfig
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/charpoy/charpoy/internal/spec"
@@ -201,7 +201,7 @@ func address(n *vbucket.Node, service string) string {
 	name := n.Hostname
 	if name == "" {
 		name = host
-	} else if ip, err := netip.ParseAddr(name); err == nil && ip.Is6() {
+	} else if strings.Contains(name, ":") { // only IPv6 literals have one
 		name = "[" + name + "]"
 	}
 	return name + ":" + strconv.Itoa(n.Ports[service])

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,7 @@ const (
 // Checkpoint makes a consistent copy of the store as it is now, below the data directory, mostly of links, and returns its
 // directory; open it with ReadOnly. With buckets given, only their rows can be relied on in it, without, all can. Writers
 // wait while it is made: about as long as a sync. RemoveCheckpoint gives its space back.
-func (db *DB) Checkpoint(name string, buckets ...*Bucket) (string, error) {
+func (db *DB) Checkpoint(ctx context.Context, name string, buckets ...*Bucket) (string, error) {
 	fsys := db.fence
 	dir := fsys.PathJoin(db.options.Dir, checkpointDir, name)
 	if _, err := fsys.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -34,14 +35,11 @@ func (db *DB) Checkpoint(name string, buckets ...*Bucket) (string, error) {
 	if len(spans) > 0 { // node rows name the buckets
 		spans = append(spans, pebble.CheckpointSpan{Start: nodeKey(""), End: bucketStart()})
 	}
-	if db.closed.Load() {
-		return "", ErrClosed
-	}
 	// Once without the gate, so that there is little left to flush behind it.
-	if err := db.pebble.Flush(); err != nil {
-		return "", fmt.Errorf("checkpoint %s: flush: %w", name, err)
+	if err := db.flush(ctx); err != nil {
+		return "", fmt.Errorf("checkpoint %s: %w", name, err)
 	}
-	if err := db.checkpointGated(dir, spans); err != nil {
+	if err := db.checkpointGated(ctx, dir, spans); err != nil {
 		return "", errors.Join(fmt.Errorf("checkpoint %s: %w", name, err), fsys.RemoveAll(dir))
 	}
 	f, err := fsys.Create(fsys.PathJoin(dir, checkpointDone), disk.Own)
@@ -61,11 +59,13 @@ func bucketStart() []byte {
 
 // checkpointGated makes the copy while nobody writes: this version of the engine copies its log while it is written to, and
 // that copy may be torn.
-func (db *DB) checkpointGated(dir string, spans []pebble.CheckpointSpan) error {
+func (db *DB) checkpointGated(ctx context.Context, dir string, spans []pebble.CheckpointSpan) error {
 	db.gate.Lock()
 	defer db.gate.Unlock()
-	if err := db.pebble.Flush(); err != nil {
-		return fmt.Errorf("flush: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, gatedFlush)
+	defer cancel()
+	if err := db.flush(ctx); err != nil {
+		return err
 	}
 	if err := db.syncGated(); err != nil {
 		return err
@@ -74,7 +74,29 @@ func (db *DB) checkpointGated(dir string, spans []pebble.CheckpointSpan) error {
 	if len(spans) > 0 {
 		options = append(options, pebble.WithRestrictToSpans(spans))
 	}
-	return db.pebble.Checkpoint(dir, options...)
+	return db.guarded(func() error { return db.pebble.Checkpoint(dir, options...) })
+}
+
+// flush brings what was written into table files. On a full disk it waits for space until ctx ends.
+func (db *DB) flush(ctx context.Context) error {
+	if err := db.writable(); err != nil {
+		return err
+	}
+	var done <-chan struct{}
+	if err := db.guarded(func() (err error) {
+		done, err = db.pebble.AsyncFlush()
+		return err
+	}); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-db.stopped:
+		return db.Failed()
+	case <-ctx.Done():
+		return fmt.Errorf("flush: %w", context.Cause(ctx))
+	}
 }
 
 // RemoveCheckpoint deletes a checkpoint. One that is not there is no error.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +67,7 @@ type DB struct {
 	pebble  *pebble.DB
 	gate    sync.RWMutex // shared by writers, exclusive for Checkpoint
 	failed  atomic.Pointer[error]
+	stopped chan struct{} // closed when it has failed
 	node    nodeRows
 	space   spaceWatch
 
@@ -90,23 +93,23 @@ type DB struct {
 // Open opens the data directory, recovers what a crash left and notes that this start has begun. ErrNewerFormat if a newer
 // program wrote it. Opening a directory that somebody else has open is an error of the engine's lock.
 func Open(o Options) (*DB, error) {
-	db := &DB{options: o.withDefaults()}
+	db := &DB{options: o.withDefaults(), stopped: make(chan struct{})}
 	db.applyFault = db.options.Faults.Point("storage.apply")
 	db.syncFault = db.options.Faults.Point("storage.sync")
 	full := disk.OnFull(db.options.FS, db.diskFull)
 	watched, stop := disk.Watched(full, slowDisk, db.diskSlow)
 	db.watch = stop
-	db.fence = disk.NewFence(watched)
+	db.fence = disk.NewFence(watched, disk.FenceOptions{Vital: vital, Broken: func(op disk.Op, err error) {
+		db.fail(fmt.Errorf("%s: %w", op.Path, err))
+	}})
 	db.cache = pebble.NewCache(db.options.CacheBytes)
-	engine, err := pebble.Open(db.options.Dir, db.engineOptions())
-	if failed := db.failed.Load(); err == nil && failed != nil {
-		err = *failed
-	}
-	if err != nil {
+	if err := db.guarded(func() (err error) {
+		db.pebble, err = pebble.Open(db.options.Dir, db.engineOptions())
+		return err
+	}); err != nil {
 		db.release()
 		return nil, fmt.Errorf("open store %s: %w", db.options.Dir, err)
 	}
-	db.pebble = engine
 	if err := db.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", db.options.Dir, err), db.Close())
 	}
@@ -147,6 +150,7 @@ func (db *DB) fail(err error) {
 		return
 	}
 	db.fence.Shut(failure)
+	close(db.stopped)
 	db.options.Logger.Error("store failed; the process must end, and the next start recovers", "error", err)
 	if f := db.options.Events.Fatal; f != nil {
 		f(failure)
@@ -161,6 +165,40 @@ func (db *DB) Failed() error {
 	return nil
 }
 
+// vital reports whether an operation of the engine is one whose failure it cannot survive: those on its log and manifest,
+// and the syncs of directories. See disk.Fence.
+func vital(op disk.Op) bool {
+	if op.Kind == disk.SyncDirectory {
+		return true
+	}
+	if op.Kind == disk.Remove {
+		return false
+	}
+	name := op.Path[strings.LastIndexAny(op.Path, `/\`)+1:]
+	return strings.HasSuffix(name, ".log") || strings.HasPrefix(name, "MANIFEST-")
+}
+
+// guarded calls the engine for something that may write. What failed on the disk comes to fail, by way of the fence or of the
+// engine's logger, and the engine returns as if all were well, or panics: all of that becomes ErrFailed here. A panic that
+// says something else is a bug and stays one.
+func (db *DB) guarded(call func() error) (err error) {
+	defer func() {
+		switch met := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(met)
+		case error:
+			db.fail(met)
+		default:
+			panic(met)
+		}
+		if failed := db.Failed(); failed != nil {
+			err = failed
+		}
+	}()
+	return call()
+}
+
 // write applies a batch and closes it. The batch is visible when it returns; it is durable only with sync.
 func (db *DB) write(b *pebble.Batch, sync bool) error {
 	options := pebble.NoSync
@@ -173,14 +211,10 @@ func (db *DB) write(b *pebble.Batch, sync bool) error {
 		return errors.Join(err, b.Close())
 	}
 	begin := time.Now()
-	err := db.pebble.Apply(b, options)
+	err := db.guarded(func() error { return db.pebble.Apply(b, options) })
 	db.applyTime.Record(time.Since(begin))
-	// The engine does not return the errors of its log: they come to fail, and this call returns as if all were well.
-	if failed := db.Failed(); failed != nil {
-		return failed
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("apply batch: %w", err), b.Close())
+	if err != nil { // the engine may still hold the batch
+		return fmt.Errorf("apply batch: %w", err)
 	}
 	if err := b.Close(); err != nil {
 		return fmt.Errorf("close batch: %w", err)
@@ -216,11 +250,8 @@ func (db *DB) syncGated() error {
 		return db.Failed()
 	}
 	begin := time.Now()
-	err := db.pebble.LogData(nil, pebble.Sync)
+	err := db.guarded(func() error { return db.pebble.LogData(nil, pebble.Sync) })
 	db.syncTime.Record(time.Since(begin))
-	if failed := db.Failed(); failed != nil {
-		return failed
-	}
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
@@ -234,6 +265,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	if db.Failed() != nil {
+		_ = db.watch.Close() // only ends goroutines
 		return nil
 	}
 	db.gate.Lock() // a writer may still be inside

@@ -37,6 +37,7 @@ const (
 	rangeDeleteDelay    = 10 * time.Second
 	slowDisk            = 2 * time.Second // an operation that takes longer is reported
 	maxCompactions      = 4
+	gatedFlush          = 10 * time.Second // writers wait for no longer while a checkpoint is made
 )
 
 // Free space (kv.md 9).

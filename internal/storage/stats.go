@@ -38,7 +38,7 @@ func (db *DB) Stats() Stats {
 		Batches: db.batches.Load(), Rows: db.rows.Load(), Reads: db.reads.Load(), Stalls: db.stalls.Load(),
 		Corruptions: db.corruptions.Load(), Sync: db.syncTime.Snapshot(), Apply: db.applyTime.Snapshot(),
 	}
-	if db.closed.Load() {
+	if db.closed.Load() || db.Failed() != nil { // a failed engine may have left its lock taken
 		return s
 	}
 	m := db.pebble.Metrics()
@@ -60,7 +60,7 @@ func (db *DB) Stats() Stats {
 // Pressure says how far the engine's compactions are behind, from 0 (not at all) to 1 (it is about to stop writes). The
 // flusher slows writers by it.
 func (db *DB) Pressure() float64 {
-	if db.closed.Load() {
+	if db.closed.Load() || db.Failed() != nil {
 		return 0
 	}
 	m := db.pebble.Metrics()
@@ -76,8 +76,8 @@ func (b *Bucket) DiskBytes() (uint64, error) { return b.estimate(bucketSpan(b.bi
 func (b *Bucket) VBDiskBytes(vb vbucket.ID) (uint64, error) { return b.estimate(vbSpan(b.bid, vb)) }
 
 func (b *Bucket) estimate(start, end []byte) (uint64, error) {
-	if b.db.closed.Load() {
-		return 0, ErrClosed
+	if err := b.db.writable(); err != nil {
+		return 0, err
 	}
 	n, err := b.db.pebble.EstimateDiskUsage(start, end)
 	if err != nil {
