@@ -1,0 +1,219 @@
+package mcserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/charpoy/charpoy/internal/mcbp"
+)
+
+// conn is one client connection. Everything in it belongs to the goroutine that runs serve, except the
+// atomic fields.
+type conn struct {
+	server   *Server
+	id       uint64 // never given twice by one server
+	net      net.Conn
+	port     *portNumbers
+	secure   bool // TLS
+	accepted time.Time
+	in       inbox
+	session  session
+	nudged   atomic.Bool // there is something to attend to; see nudge
+	ready    atomic.Bool // a TLS handshake, which a passed deadline would break for good, is over
+	shown    atomic.Pointer[introduction]
+}
+
+// introduction is what statistics show of a connection. Its own goroutine replaces it when the session changes.
+type introduction struct{ agent, user, bucket string }
+
+func newConn(s *Server, socket net.Conn, l listener) *conn {
+	return &conn{
+		server: s, net: socket, secure: l.tls, port: s.numbers.port(l.port), accepted: time.Now(),
+		in:      inbox{buf: make([]byte, smallBuffer)},
+		session: session{counts: s.numbers.ops("")},
+	}
+}
+
+// longAgo wakes a reader at once when it is set as the deadline.
+func longAgo() time.Time { return time.Unix(1, 0) }
+
+// nudge makes the connection look after itself: a configuration may be due, its bucket may be gone, or the server stops. It
+// may be called from any goroutine and never blocks. The order matters: the goroutine takes the deadline away before it
+// reads the flag, so a nudge is never lost.
+func (c *conn) nudge() {
+	c.nudged.Store(true)
+	if c.ready.Load() {
+		_ = c.net.SetReadDeadline(longAgo())
+	}
+}
+
+// arm gives Read the deadline that the state of the session asks for.
+func (c *conn) arm() {
+	var deadline time.Time
+	if c.session.identity == nil {
+		deadline = c.accepted.Add(idleUnauthenticated)
+	}
+	_ = c.net.SetReadDeadline(deadline)
+}
+
+// serve runs the connection until it ends.
+func (c *conn) serve(ctx context.Context) {
+	defer c.server.forget(c)
+	defer c.net.Close()
+	if !c.handshake(ctx) {
+		return
+	}
+	c.ready.Store(true)
+	c.arm()
+	for {
+		if c.nudged.Swap(false) && !c.attend(ctx) {
+			return
+		}
+		n, err := c.net.Read(c.in.room())
+		if n > 0 {
+			c.in.received(n)
+			c.port.received(n)
+			if !c.drain(ctx) {
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case c.session.identity == nil && time.Since(c.accepted) >= idleUnauthenticated:
+			return
+		default:
+			c.arm()
+		}
+	}
+}
+
+// handshake does the TLS handshake, within the time that strangers have.
+func (c *conn) handshake(ctx context.Context) bool {
+	t, ok := c.net.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	_ = t.SetDeadline(c.accepted.Add(idleUnauthenticated))
+	if err := t.HandshakeContext(ctx); err != nil {
+		c.server.logger.Debug("TLS handshake failed", "connection", c.id, "remote", c.remote(), "error", err)
+		return false
+	}
+	return true
+}
+
+// verdict is what process wants next.
+type verdict uint8
+
+const (
+	needInput verdict = iota // no complete request is left
+	goOn                     // more requests are there
+	writeOut                 // write the replies, then go on: the next request may take long
+	hangUp                   // write the replies, then close
+)
+
+// drain processes everything that has arrived and writes the replies. It reports whether the connection lives on.
+func (c *conn) drain(ctx context.Context) bool {
+	w := c.server.takeWork()
+	defer c.server.giveBack(w)
+	for batches := 1; ; batches++ {
+		used, next := c.process(ctx, w, c.in.data())
+		c.in.consume(used)
+		if next != goOn || len(w.out) >= writeAt {
+			if !c.write(w.out) {
+				return false
+			}
+			w.out = w.out[:0]
+		}
+		switch next {
+		case hangUp:
+			return false
+		case needInput:
+			c.in.fit()
+			return true
+		case goOn, writeOut:
+		}
+		if batches%yieldBatches == 0 {
+			runtime.Gosched() // a deep pipeline must not keep others waiting
+		}
+	}
+}
+
+// attend does what a nudge may have been for. It reports whether the connection lives on.
+func (c *conn) attend(ctx context.Context) bool {
+	if ctx.Err() != nil || c.session.bucketGone() {
+		return false
+	}
+	frame := c.push()
+	return len(frame) == 0 || c.write(frame)
+}
+
+func (c *conn) write(out []byte) bool {
+	if len(out) == 0 {
+		return true
+	}
+	_ = c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, err := c.net.Write(out)
+	c.port.sent(n)
+	return err == nil
+}
+
+// inbox is the input of a connection that has not been processed. Its buffer grows with traffic and shrinks without.
+type inbox struct {
+	buf   []byte
+	have  int // bytes of buf in use, from the front
+	small int // reads in a row that left most of the buffer unused
+}
+
+// room is where the next read goes. It is never empty: fit has seen to that.
+func (i *inbox) room() []byte { return i.buf[i.have:] }
+
+func (i *inbox) data() []byte { return i.buf[:i.have] }
+
+func (i *inbox) received(n int) {
+	i.have += n
+	if len(i.buf) > smallBuffer && i.have < len(i.buf)/4 {
+		i.small++
+	} else {
+		i.small = 0
+	}
+}
+
+// consume drops n processed bytes from the front.
+func (i *inbox) consume(n int) {
+	if n > 0 {
+		i.have = copy(i.buf, i.buf[n:i.have])
+	}
+}
+
+// fit sizes the buffer for the next read. What is left is the beginning of one frame, whose announced size has been held
+// against the limits by then. A large frame gets its buffer as it arrives, never more than four times what is there: its
+// announcement alone must not cost memory.
+func (i *inbox) fit() {
+	want := len(i.buf)
+	size, err := mcbp.Size(i.data())
+	if err != nil {
+		size = 0
+	}
+	switch {
+	case size > want && i.have >= want/2 || i.have == want:
+		want = max(fullBuffer, min(size, 4*i.have))
+	case want > fullBuffer && i.have < fullBuffer && size <= fullBuffer:
+		want = fullBuffer
+	case i.small >= shrinkAfter && i.have < smallBuffer && size <= smallBuffer:
+		want = smallBuffer
+	}
+	if want == len(i.buf) {
+		return
+	}
+	buf := make([]byte, want)
+	copy(buf, i.data())
+	i.buf, i.small = buf, 0
+}

@@ -1,0 +1,39 @@
+package mcserver
+
+import "time"
+
+// Buffers of a connection, in bytes. With 10 000 connections two fixed buffers of 64 KiB would cost 1.3 GB, so a connection
+// starts small and only grows while there is traffic.
+const (
+	smallBuffer  = 4 << 10   // of an idle connection
+	fullBuffer   = 64 << 10  // of a busy one; a larger frame gets a buffer of its size while it is received
+	shrinkAfter  = 16        // reads that used less than a quarter of the buffer, then it becomes small again
+	writeAt      = 256 << 10 // replies are written before more requests are run
+	keptOutput   = 512 << 10 // larger output buffers are not kept for the next batch
+	keptScratch  = 64 << 10
+	maxStranger  = 64 << 10 // of a frame before login: nothing that bootstraps a connection is larger
+	yieldBatches = 8        // batches without blocking, then others get a turn
+)
+
+// maxBatch bounds the requests whose memory is touched together (kv.md 3.3).
+const maxBatch = 32
+
+// Times.
+const (
+	writeTimeout        = 30 * time.Second       // for one write; a client that reads slower is cut off
+	idleUnauthenticated = 5 * time.Minute        // since a connection was accepted, until it has logged in
+	stopGrace           = 3 * time.Second        // from the end of Run's context until connections are cut off
+	refusalTimeout      = time.Second            // for telling a client that there are too many connections
+	pushSpread          = 100 * time.Millisecond // over which 1000 connections learn of a new configuration
+	acceptRetry         = 50 * time.Millisecond  // after an accept that failed, for want of file descriptors mostly
+)
+
+// Other bounds.
+const (
+	maxConnections = 60_000
+	maxAgent       = 200     // bytes of a client's self-description that are kept
+	maxLogged      = 1024    // addresses whose malformed frames are remembered, so that each is logged once a minute
+	maxKeysReply   = 1 << 20 // bytes of keys in a reply of GET_KEYS
+	defaultKeys    = 1000    // keys in a reply of GET_KEYS if the request does not say
+	maxKeys        = 10_000
+)
