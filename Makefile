@@ -59,7 +59,7 @@ sdk: ## the Go and Node.js example programs against servers of every kind (needs
 
 .PHONY: bench
 bench: ## the figures of docs/benchmarks.md
-	$(GO) run ./internal/bench/cmd
+	$(GO) run -C tests ./bench $(if $(ONLY),-only $(ONLY))
 
 .PHONY: demo
 demo: ## a node with sample data
