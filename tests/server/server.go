@@ -1,0 +1,164 @@
+// Package server builds the charpoy binary and runs it as a separate process, for black-box tests, the crash test and the
+// benchmarks. What it starts it ends: by closing the standard input of a test server, by a signal, or by killing it.
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Ready is the line that a server prints when a key-value operation would succeed.
+type Ready struct {
+	KV               int    `json:"kv"`
+	KVTLS            int    `json:"kv_tls"`
+	Mgmt             int    `json:"mgmt"`
+	MgmtTLS          int    `json:"mgmt_tls"`
+	Views            int    `json:"views"`
+	User             string `json:"user"`
+	Password         string `json:"password"`
+	ConnectionString string `json:"connection_string"`
+	CA               string `json:"ca"`
+	PID              int    `json:"pid"`
+}
+
+// Build compiles the command of the module rooted at root into dir and returns the binary's path.
+func Build(ctx context.Context, root, dir string) (string, error) {
+	binary := filepath.Join(dir, "charpoy")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/charpoy")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// Process is a running server.
+type Process struct {
+	Ready
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	done   chan struct{}
+	waited error
+	log    logBuffer
+}
+
+// StartTestServer starts `charpoy test-server` with further arguments and waits for its line.
+func StartTestServer(ctx context.Context, binary string, args ...string) (*Process, error) {
+	return start(ctx, binary, append([]string{"test-server", "--print-json"}, args...), nil)
+}
+
+// start runs the binary and reads the ready line from its standard output.
+func start(ctx context.Context, binary string, args, env []string) (*Process, error) {
+	p := &Process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stderr = &p.log
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.stdin = stdin
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := make(chan error, 1)
+	go func() {
+		line, err := bufio.NewReader(stdout).ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &p.Ready)
+		}
+		lines <- err
+		_, _ = io.Copy(io.Discard, stdout)
+		p.waited = p.cmd.Wait()
+		close(p.done)
+	}()
+	select {
+	case err = <-lines:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		return nil, fmt.Errorf("the server did not become ready: %w; it wrote:\n%s", err, p.log.String())
+	}
+	return p, nil
+}
+
+// Kill ends the process at once, as a crash does, and waits for it.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Stop ends the process in order and waits until it has; an error if it ended with a code other than 0 or not within limit.
+func (p *Process) Stop(limit time.Duration) error {
+	_ = p.stdin.Close()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+		p.Kill()
+		return fmt.Errorf("the server did not stop within %s; it wrote:\n%s", limit, p.log.String())
+	}
+	if p.waited != nil {
+		return fmt.Errorf("the server ended badly: %w; it wrote:\n%s", p.waited, p.log.String())
+	}
+	return nil
+}
+
+// Exited is closed when the process has ended, for whatever reason.
+func (p *Process) Exited() <-chan struct{} { return p.done }
+
+// ExitCode of a process that has ended; −1 if a signal ended it.
+func (p *Process) ExitCode() int {
+	var exit *exec.ExitError
+	switch {
+	case p.waited == nil:
+		return 0
+	case errors.As(p.waited, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// Log is what the server wrote to its standard error so far.
+func (p *Process) Log() string { return p.log.String() }
+
+// logBuffer keeps the last part of what is written to it.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+const keptLog = 1 << 20
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buf.Len()+len(b) > keptLog {
+		l.buf.Reset()
+	}
+	return l.buf.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
