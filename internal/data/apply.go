@@ -133,7 +133,7 @@ func (n *Node) hide(open map[string]*Bucket) {
 
 // asKept is the bucket's spec as the engine must take it: without a store nothing can be kept on disk.
 func (n *Node) asKept(s spec.Bucket) spec.Bucket {
-	if n.options.Store == nil && s.Type == spec.Persistent {
+	if n.store == nil && s.Type == spec.Persistent {
 		s.Type, s.Eviction = spec.Ephemeral, spec.EvictNone
 	}
 	return s
@@ -145,13 +145,13 @@ func (n *Node) open(ctx context.Context, want *vbucket.BucketAssignment) (*Bucke
 	var store *storage.Bucket
 	if kept.Type == spec.Persistent {
 		var err error
-		if store, err = n.options.Store.Bucket(kept.UUID); err != nil {
+		if store, err = n.store.Bucket(kept.UUID); err != nil {
 			return nil, fmt.Errorf("open store of bucket %s: %w", kept.Name, err)
 		}
 	}
 	var ceiling vbucket.CAS
-	if n.options.Store != nil {
-		ceiling = n.options.Store.CASCeiling()
+	if n.store != nil {
+		ceiling = n.store.CASCeiling()
 	}
 	engine, err := kv.Open(kv.Options{
 		CASCeiling: ceiling,
@@ -188,10 +188,10 @@ func (n *Node) drop(b *Bucket) error {
 	close(b.gone)
 	b.cancel()
 	<-b.ended
-	if n.options.Store == nil {
+	if n.store == nil {
 		return nil
 	}
-	if err := n.options.Store.DropBucket(b.UUID()); err != nil {
+	if err := n.store.DropBucket(b.UUID()); err != nil {
 		return fmt.Errorf("drop bucket %s: %w", b.Name(), err)
 	}
 	return nil
@@ -200,10 +200,10 @@ func (n *Node) drop(b *Bucket) error {
 // dropLeftovers deletes the documents of buckets that the assignment does not know: their drop was cut short by a crash.
 // The store belongs to this cluster (see node.Open), so an unknown bucket is one that was dropped.
 func (n *Node) dropLeftovers(a *vbucket.Assignment) error {
-	if n.options.Store == nil {
+	if n.store == nil {
 		return nil
 	}
-	kept, err := n.options.Store.Buckets()
+	kept, err := n.store.Buckets()
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (n *Node) dropLeftovers(a *vbucket.Assignment) error {
 			continue
 		}
 		n.options.Logger.Info("dropping a bucket that is no longer assigned", "bucket_uuid", uuid)
-		if err := n.options.Store.DropBucket(uuid); err != nil {
+		if err := n.store.DropBucket(uuid); err != nil {
 			return err
 		}
 	}

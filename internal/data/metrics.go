@@ -95,14 +95,14 @@ func (n *Node) Metrics(context.Context) (*metrics.Snapshot, error) {
 			out.Value(ops, float64(count), name, op)
 		}
 	}
-	if n.options.Store != nil {
+	if n.store != nil {
 		n.storeMetrics(out)
 	}
 	return out, nil
 }
 
 func (n *Node) storeMetrics(out *metrics.Snapshot) {
-	stats := n.options.Store.Stats()
+	stats := n.store.Stats()
 	for _, number := range storeNumbers() {
 		out.Value(number.desc(), number.read(&stats))
 	}
@@ -124,10 +124,10 @@ func (n *Node) Stat(_ context.Context, bucket, group string) ([]door.Pair, error
 	var pairs []door.Pair
 	switch {
 	case bucket == "" && group == "store":
-		if n.options.Store == nil {
+		if n.store == nil {
 			return nil, nil
 		}
-		stats := n.options.Store.Stats()
+		stats := n.store.Stats()
 		for _, number := range storeNumbers() {
 			pairs = append(pairs, door.Pair{Name: number.name, Value: fmt.Sprint(number.read(&stats))})
 		}

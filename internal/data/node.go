@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/door"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/kv"
@@ -29,10 +31,12 @@ var (
 
 // Options of a Node. The zero value is a memory-only data plane with the machine's clock.
 type Options struct {
-	Store   *storage.DB // nil: nothing is kept, every bucket is ephemeral
-	Clock   *hlc.Source
-	Logger  *slog.Logger
-	Version string // of the build, for statistics
+	Dir          string // of the documents, made if it is missing; empty: nothing is kept, every bucket is ephemeral
+	FS           disk.FS
+	ReserveBytes uint64      // free disk space below which new mutations are refused; 0 = 2 % of the disk, at most 1 GiB
+	Fatal        func(error) // called once when the disk has failed; the process must end
+	Clock        *hlc.Source
+	Logger       *slog.Logger
 }
 
 func (o Options) withDefaults() Options {
@@ -48,6 +52,7 @@ func (o Options) withDefaults() Options {
 // Node is the data plane of one node. Its methods may be called from any goroutine.
 type Node struct {
 	options Options
+	store   *storage.DB // nil: memory only
 	boot    string
 	started time.Time
 
@@ -66,10 +71,59 @@ type Node struct {
 
 var _ door.Data = (*Node)(nil)
 
-// New makes a data plane that does nothing until Run. The store stays the caller's: close it after Run has returned.
+// Open opens the documents and makes a data plane that does nothing until Run. Close it after Run has returned.
+func Open(o Options) (*Node, error) {
+	o = o.withDefaults()
+	n := newNode(o)
+	if o.Dir == "" {
+		return n, nil
+	}
+	db, err := storage.Open(storage.Options{
+		FS: o.FS, Dir: o.Dir, Logger: o.Logger, ReserveBytes: o.ReserveBytes, Events: storage.Events{Fatal: o.Fatal},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.store = db
+	return n, nil
+}
+
+// New is Open for a data plane in memory, which cannot fail.
 func New(o Options) *Node {
+	o.Dir = ""
+	return newNode(o.withDefaults())
+}
+
+// Close closes the documents.
+func (n *Node) Close() error {
+	if n.store == nil {
+		return nil
+	}
+	return n.store.Close()
+}
+
+// Claim makes sure that the documents belong to a cluster: those of another one would be taken for dropped buckets and
+// deleted. The first one that claims them has them.
+func (n *Node) Claim(clusterUUID string) error {
+	if n.store == nil {
+		return nil
+	}
+	owner, err := n.store.Owner()
+	switch {
+	case err != nil:
+		return err
+	case owner == "":
+		return n.store.SetOwner(clusterUUID)
+	case owner != clusterUUID:
+		return fmt.Errorf("the documents in %s belong to cluster %s, but the cluster state beside them is that of %s: put the "+
+			"right one back, or move the documents away to start with none", n.options.Dir, owner, clusterUUID)
+	}
+	return nil
+}
+
+func newNode(o Options) *Node {
 	n := &Node{
-		options: o.withDefaults(),
+		options: o,
 		boot:    randomHex(8),
 		started: time.Now(),
 		wanted:  make(chan *vbucket.Assignment, 1),

@@ -71,7 +71,7 @@ func (n *Node) Check(ctx context.Context, deep bool) error {
 				b.Spec().NumVBuckets))
 		}
 	}
-	if deep && n.options.Store != nil && len(problems) == 0 {
+	if deep && n.store != nil && len(problems) == 0 {
 		problems = append(problems, n.deepCheck(ctx))
 	}
 	return errors.Join(problems...)
@@ -81,7 +81,7 @@ func (n *Node) Check(ctx context.Context, deep bool) error {
 func (n *Node) deepCheck(ctx context.Context) error {
 	done := make(chan error, 1)
 	n.group.Go("deep check", func(context.Context) error {
-		done <- n.options.Store.Sync()
+		done <- n.store.Sync()
 		return nil
 	})
 	select {

@@ -12,25 +12,21 @@ import (
 	"github.com/charpoy/charpoy/internal/config"
 	"github.com/charpoy/charpoy/internal/data"
 	"github.com/charpoy/charpoy/internal/spec"
-	"github.com/charpoy/charpoy/internal/storage"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
-// openData opens the store and the data plane over it.
-func (n *Node) openData(context.Context) error {
-	if n.settings.Data != "" {
-		db, err := storage.Open(storage.Options{
-			FS: n.fs, Dir: n.fs.PathJoin(n.settings.Data, "docs"), Logger: n.options.Logger,
-			ReserveBytes: uint64(n.settings.DiskReserve),
-			Events:       storage.Events{Fatal: n.fail},
-		})
-		if err != nil {
-			return err
-		}
-		n.store = db
-		n.closeLater(db)
+// openData opens the data plane over its directory, or in memory.
+func (n *Node) openData(context.Context) (err error) {
+	o := data.Options{
+		FS: n.fs, ReserveBytes: uint64(n.settings.DiskReserve), Fatal: n.fail, Clock: n.options.Clock, Logger: n.options.Logger,
 	}
-	n.data = data.New(data.Options{Store: n.store, Clock: n.options.Clock, Logger: n.options.Logger, Version: n.options.Version})
+	if n.settings.Data != "" {
+		o.Dir = n.fs.PathJoin(n.settings.Data, "docs")
+	}
+	if n.data, err = data.Open(o); err != nil {
+		return err
+	}
+	n.closeLater(n.data)
 	return nil
 }
 
@@ -73,26 +69,7 @@ func (n *Node) bootstrap(ctx context.Context) error {
 		return err
 	}
 	n.learnManagers(n.cluster.State())
-	return n.ownStore()
-}
-
-// ownStore makes sure that the documents belong to this cluster: those of another one would be taken for dropped buckets.
-func (n *Node) ownStore() error {
-	if n.store == nil {
-		return nil
-	}
-	state := n.cluster.State()
-	owner, err := n.store.Owner()
-	switch {
-	case err != nil:
-		return err
-	case owner == "":
-		return n.store.SetOwner(state.UUID)
-	case owner != state.UUID:
-		return fmt.Errorf("the documents in %s belong to cluster %s, but its cluster state is that of %s: put the right "+
-			"cluster.state back, or move docs/ away to start with none", n.settings.Data, owner, state.UUID)
-	}
-	return nil
+	return n.data.Claim(n.cluster.State().UUID)
 }
 
 func (n *Node) firstBoot(boot *cluster.Boot) error {

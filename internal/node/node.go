@@ -25,7 +25,6 @@ import (
 	"github.com/charpoy/charpoy/internal/mcserver"
 	"github.com/charpoy/charpoy/internal/metrics"
 	"github.com/charpoy/charpoy/internal/run"
-	"github.com/charpoy/charpoy/internal/storage"
 )
 
 // Options of a Node.
@@ -62,7 +61,6 @@ type Node struct {
 	password string
 	made     bool
 
-	store    *storage.DB // nil: memory only
 	data     *data.Node
 	cluster  *cluster.Cluster
 	kvAuth   *auth.Directory // fed by assignments: the data plane's
@@ -74,7 +72,7 @@ type Node struct {
 }
 
 // Open builds a node and binds its ports; nothing is served before Run. On an error everything that was opened is closed.
-func Open(ctx context.Context, o Options) (n *Node, err error) {
+func Open(ctx context.Context, o Options) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -84,17 +82,12 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
-	n = &Node{options: o, settings: o.Settings, fs: o.FS, ready: make(chan struct{}), fatal: make(chan error, 1)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, n.Close())
-		}
-	}()
+	n := &Node{options: o, settings: o.Settings, fs: o.FS, ready: make(chan struct{}), fatal: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
 		n.openDirectory, n.openData, n.openCluster, n.openTLS, n.openFaces, n.bootstrap,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.Close())
 		}
 	}
 	return n, nil
