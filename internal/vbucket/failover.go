@@ -21,18 +21,27 @@ func (l FailoverLog) Current() UUID {
 	return l[0].UUID
 }
 
-// Begin returns a new log in which the branch id begins after seqno. Branches that began at or after seqno hold nothing
-// that survived and are left out, and so is what exceeds MaxFailoverEntries. The receiver is not changed.
+// Begin returns a new log in which the branch id begins after seqno. Branches that began above seqno hold nothing that
+// survived and are left out. One that began exactly there is kept although it is empty: a reader may stand at its beginning.
+// Beyond MaxFailoverEntries the oldest empty branch goes, so that a node that dies again and again does not forget real
+// history, and if there is none the oldest. The receiver is not changed.
 func (l FailoverLog) Begin(id UUID, seqno Seqno) FailoverLog {
-	next := make(FailoverLog, 1, min(len(l)+1, MaxFailoverEntries))
+	next := make(FailoverLog, 1, len(l)+1)
 	next[0] = FailoverEntry{UUID: id, Seqno: seqno}
 	for _, e := range l {
-		if len(next) == MaxFailoverEntries {
-			break
-		}
-		if e.Seqno < seqno {
+		if e.Seqno <= seqno {
 			next = append(next, e)
 		}
+	}
+	for len(next) > MaxFailoverEntries {
+		drop := len(next) - 1
+		for i := len(next) - 1; i > 1; i-- { // not the one that ends now: readers stand on it
+			if next[i].Seqno == next[i-1].Seqno { // the branch ended where it began
+				drop = i
+				break
+			}
+		}
+		next = append(next[:drop], next[drop+1:]...)
 	}
 	return next
 }

@@ -72,14 +72,26 @@ func TestBegin(t *testing.T) {
 		t.Errorf("after a branch below the newest: %s, want %s", got, want)
 	}
 	again := log.Begin(5, 15)
-	if got, want := fmt.Sprint(again), "[{5 15} {2 10} {1 0}]"; got != want {
+	if got, want := fmt.Sprint(again), "[{5 15} {4 15} {2 10} {1 0}]"; got != want {
 		t.Errorf("after a second branch at the same seqno: %s, want %s", got, want)
 	}
 	if log.Current() != 4 || again.Current() != 5 || (vbucket.FailoverLog{}).Current() != 0 {
 		t.Error("Current is not the newest branch")
 	}
+	if end, known := again.End(4, 30); !known || end != 15 {
+		t.Errorf("the branch that ended where it began ends at %d (known: %v), want 15", end, known)
+	}
+	for i := range 100 { // deaths without a write between them push out each other, not history
+		again = again.Begin(vbucket.UUID(2000+i), 15)
+	}
+	if got, want := fmt.Sprint(again[len(again)-2:]), "[{2 10} {1 0}]"; len(again) != vbucket.MaxFailoverEntries || got != want {
+		t.Errorf("after many deaths: %d entries, the oldest %s, want %s", len(again), got, want)
+	}
 	for i := range 100 {
 		log = log.Begin(vbucket.UUID(1000+i), vbucket.Seqno(100+i))
+	}
+	if last := log.Begin(7, 199); last[1].UUID != 1099 {
+		t.Errorf("a full log forgot the branch that ends now: %v", last[:3])
 	}
 	if len(log) != vbucket.MaxFailoverEntries || log[0].UUID != 1099 {
 		t.Errorf("%d entries, newest %d; want %d, 1099", len(log), log[0].UUID, vbucket.MaxFailoverEntries)
