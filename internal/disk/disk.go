@@ -64,7 +64,7 @@ const lockName = "charpoy.lock"
 // LockDir locks a directory, which it makes if it is not there, for this process until the Closer is closed. ErrInUse says
 // that somebody else holds it, this process included.
 func LockDir(fs FS, dir string) (io.Closer, error) {
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := MakeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
@@ -72,6 +72,28 @@ func LockDir(fs FS, dir string) (io.Closer, error) {
 		return nil, fmt.Errorf("lock %s: %w (%w)", dir, ErrInUse, err)
 	}
 	return lock, nil
+}
+
+// MakeDir makes a directory and those above it that are missing, durably: a power failure does not take them away again.
+func MakeDir(fs FS, dir string) error {
+	var made []string // parents of what is missing
+	for d := dir; !IsDirectory(fs, d); {
+		parent := fs.PathDir(d)
+		if parent == d {
+			break
+		}
+		made = append(made, parent)
+		d = parent
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range made {
+		if err := SyncDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Free gives how many bytes this process may still write to the file system that holds path, and how many it has in all.

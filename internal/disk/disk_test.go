@@ -214,3 +214,17 @@ func TestWatched(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestMakeDirSurvives: a directory that MakeDir made, with its parents, is there after a crash that keeps only what was
+// synced.
+func TestMakeDirSurvives(t *testing.T) {
+	fs := disk.NewMemory()
+	for range 2 { // the second call finds it
+		if err := disk.MakeDir(fs, "a/b/c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if crashed := fs.Crash(0, 1); !disk.IsDirectory(crashed, "a/b/c") {
+		t.Error("the directory is gone")
+	}
+}
