@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -28,7 +29,9 @@ type Bucket struct {
 	clock   *hlc.Source
 	store   *storage.Bucket // nil: ephemeral
 	logger  *slog.Logger
-	disk    *reader // the flusher's place in the feed: cursor 0 of each vBucket. nil: ephemeral
+	disk    *reader      // the flusher's place in the feed: cursor 0 of each vBucket. nil: ephemeral
+	persist *persistence // nil: ephemeral
+	rows    fetchBuffers
 	scratch sync.Pool
 	chunks  chunkPools
 
@@ -87,6 +90,12 @@ func Open(o Options) (*Bucket, error) {
 	}
 	for i := range b.vbs {
 		b.vbs[i].init(b, vbucket.ID(i))
+	}
+	if b.store != nil {
+		b.persist = newPersistence(b)
+		if err := b.persist.recovered(); err != nil {
+			return nil, errors.Join(fmt.Errorf("recover bucket %s: %w", o.Spec.Name, err), b.Close())
+		}
 	}
 	return b, nil
 }

@@ -28,7 +28,7 @@ func newConfig(s *spec.Bucket, m *spec.Manifest) *config {
 	percent := func(n int64) int64 { return s.QuotaBytes / 100 * n }
 	c.low, c.high, c.writes, c.deletes = percent(lowMark), percent(highMark), percent(writeLimit), percent(deleteLimit)
 	c.window = percent(windowLimit)
-	c.fold = max(256, s.QuotaBytes/int64(s.NumVBuckets)/64)
+	c.fold = max(256, s.QuotaBytes/int64(s.NumVBuckets)/256)
 	for i := range m.Scopes {
 		for _, coll := range m.Scopes[i].Collections {
 			ttl := c.spec.MaxTTL

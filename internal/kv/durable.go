@@ -40,7 +40,7 @@ func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.
 	}
 	vb.mu.waiters = slices.Insert(vb.mu.waiters, at, wait)
 	vb.mu.Unlock()
-	b.hurry()
+	b.hurry(vb.id)
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

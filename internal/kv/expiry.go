@@ -81,8 +81,9 @@ func (b *Bucket) bury(ctx context.Context, conf *config, at hlc.Time, k *Key) er
 // takeOld copies an item's value into sc.old and releases the lock. If the value is on disk only, it is fetched into memory
 // instead, and copied is false: look again. cas names the version; unlike a seqno it is not given again when the vBucket is
 // emptied.
-func (b *Bucket) takeOld(ctx context.Context, vb *vBucket, k *Key, h *header, sc *scratch) (cas uint64, dt value.Datatype,
-	copied bool, err error) {
+func (b *Bucket) takeOld(ctx context.Context, vb *vBucket, k *Key, h *header, sc *scratch) (
+	cas uint64, dt value.Datatype, copied bool, err error,
+) {
 	cas, dt = h.cas, h.datatype()
 	if h.ejected() {
 		seqno := h.seqno()

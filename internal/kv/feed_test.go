@@ -47,7 +47,10 @@ func (k *kit) fall(id vbucket.ID) {
 
 // TestFeedOfEphemeralBucket holds the feed to the rules that every feed keeps.
 func TestFeedOfEphemeralBucket(t *testing.T) {
-	changetest.Run(t, func(t *testing.T) *changetest.Subject { return newKit(t).subject() })
+	changetest.Run(t, func(t *testing.T) *changetest.Subject {
+		t.Helper()
+		return newKit(t).subject()
+	})
 }
 
 // TestWindowIsFreed: nothing is kept of the window without readers, nor once they have read it.

@@ -22,8 +22,20 @@ type kit struct {
 }
 
 // newKit opens an ephemeral bucket of 4 vBuckets, all active, after changes to its settings.
-func newKit(t testing.TB, change ...func(*Options)) *kit {
-	t.Helper()
+func newKit(tb testing.TB, change ...func(*Options)) *kit {
+	tb.Helper()
+	k := openKit(tb, change...)
+	tb.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return k
+}
+
+// openKit is newKit without the end: for tests that make so many buckets that their address space must be given back.
+func openKit(tb testing.TB, change ...func(*Options)) *kit {
+	tb.Helper()
 	clock := hlc.NewManual(time.Unix(1_700_000_000, 0))
 	o := Options{
 		Spec: spec.Bucket{
@@ -36,17 +48,12 @@ func newKit(t testing.TB, change ...func(*Options)) *kit {
 	}
 	b, err := Open(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	for vb := range b.vbs {
 		b.Assign(vbucket.ID(vb), vbucket.Active, 1)
 	}
-	return &kit{Bucket: b, t: t, clock: clock}
+	return &kit{Bucket: b, t: tb, clock: clock}
 }
 
 func (k *kit) now() hlc.Time { return k.clock.Now() }
@@ -119,6 +126,9 @@ func (k *kit) wantBooks() {
 		}
 		total += bytes
 		tables += int64(vb.table.Load().bytes())
+		if vb.mu.disk.dead != nil {
+			tables += deadBytes
+		}
 		k.used.Add(vb.mu.unfolded)
 		vb.mu.unfolded = 0
 		vb.mu.Unlock()

@@ -22,11 +22,19 @@ func (b *Bucket) Assign(id vbucket.ID, state vbucket.State, epoch vbucket.Epoch)
 		return
 	}
 	vb.mu.epoch = epoch
+	if vb.mu.disk.damage != nil {
+		state = vbucket.Dead // it is quarantined
+	}
+	vb.mu.disk.stale = vb.mu.disk.stale || state != old
 	vb.mu.state = state
 	if state == vbucket.Active && vb.mu.ready && vb.mu.uuid == 0 {
 		vb.beginBranch()
 	}
+	stale := vb.mu.disk.stale && vb.mu.uuid != 0
 	vb.mu.Unlock()
+	if stale && b.disk != nil {
+		b.disk.mark(id)
+	}
 	if old != state && state == vbucket.Dead {
 		b.endReaders(vb, ErrVBucketState)
 	}
@@ -99,6 +107,7 @@ func (b *Bucket) empty(vb *vBucket) {
 	vb.persisted.Store(0)
 	vb.release(vbucket.MaxSeqno, ErrDurabilityAmbiguous)
 	if vb.mu.uuid != 0 {
+		vb.mu.failovers = nil // nothing of the old branches is left that a reader could go on from
 		vb.beginBranch()
 	}
 	vb.mu.Unlock()
@@ -126,7 +135,7 @@ func (vb *vBucket) clear(b *Bucket, why error) {
 	}
 	b.used.Add(vb.mu.unfolded - vb.mu.bytes)
 	vb.mu.bytes, vb.mu.unfolded, vb.mu.valueBytes = 0, 0, 0
-	vb.mu.items, vb.mu.tombstones, vb.mu.ejected = 0, 0, 0
+	vb.mu.items, vb.mu.tombstones, vb.mu.ejected, vb.mu.docBytes = 0, 0, 0, 0
 	vb.mu.locks = nil
 	vb.mu.high = 0
 	vb.clearWindow(b)
@@ -150,7 +159,7 @@ func (b *Bucket) Report() vbucket.BucketReport {
 			Epoch: vb.mu.epoch, State: vb.mu.state, Ready: vb.mu.ready && !vb.mu.closed, High: vb.mu.high,
 			Persisted: vb.mu.persisted, UUID: vb.mu.uuid,
 		}
-		if vb.mu.ready {
+		if vb.mu.ready || vb.mu.disk.damage != nil {
 			r.Warmed++
 		} else if vb.mu.state != vbucket.Dead {
 			r.Ready = false

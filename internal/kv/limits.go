@@ -32,6 +32,23 @@ const (
 	windowLimit = 10 // the change window of a bucket
 )
 
+// Bounds of what meets the disk (kv.md 9, 13 and 17).
+const (
+	flushInterval  = 20 * time.Millisecond // a change waits no longer for the flusher, unless that is busy
+	maxCopiers     = 4
+	copyPiece      = 256 << 10 // bytes copied from memory at once
+	maxBatch       = 64 << 20  // bytes of a run that become visible on disk at once
+	maxRound       = 64 << 20  // bytes applied before a sync begins
+	maxFetches     = 64        // reads of values under way
+	loadRows       = 256       // keys made items in one lock hold
+	ejectSlots     = 256       // table slots looked at in one lock hold
+	manyTombstones = 64        // in one vBucket: worth freeing before memory runs short
+	maxBrake       = 20 * time.Millisecond
+	brakeFrom      = 0.7
+	brakeInterval  = 20 * time.Millisecond
+	keepInterval   = time.Second
+)
+
 // Intervals of the pagers.
 const (
 	expiryInterval = 600 * time.Second

@@ -28,11 +28,11 @@ func (vb *vBucket) locked(h *header, at hlc.Time) bool {
 }
 
 // lock locks an item that is not locked and returns the lock's CAS.
-func (vb *vBucket) lock(h *header, seconds uint32, at hlc.Time) vbucket.CAS {
+func (vb *vBucket) lock(b *Bucket, h *header, seconds uint32, at hlc.Time) vbucket.CAS {
 	if seconds == 0 || seconds > maxLock {
 		seconds = defaultLock
 	}
-	l := lock{deadline: at.Mono + int64(seconds)*int64(time.Second), cas: vbucket.CAS(vb.mu.clock.Next(at))}
+	l := lock{deadline: at.Mono + int64(seconds)*int64(time.Second), cas: vbucket.CAS(vb.mu.clock.Next(b.capped(at)))}
 	if vb.mu.locks == nil {
 		vb.mu.locks = map[vbucket.Seqno]lock{}
 	}

@@ -100,6 +100,7 @@ func (b *Bucket) relieve(conf *config) bool {
 	defer b.relieving.Store(false)
 	for b.window.Load() > conf.window {
 		if !b.dropSlowest() {
+			b.press() // the flusher holds the rest
 			return false
 		}
 	}

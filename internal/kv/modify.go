@@ -111,71 +111,98 @@ func (b *Bucket) Counter(ctx context.Context, at hlc.Time, k Key, c *Count) (uin
 	if err := b.admit(conf, headerBytes+len(k.Name)+maxDigits); err != nil {
 		return 0, Written{}, err
 	}
-	w := Write{CAS: c.CAS, Timeout: c.Timeout}
-	base, sc := uint64(0), (*scratch)(nil)
-	v := version{level: level}
-	var n uint64
-	var digits [maxDigits]byte
+	sc := b.getScratch()
+	defer b.putScratch(sc)
+	ct := counting{b: b, conf: conf, at: at, k: k, c: c, v: version{level: level}, sc: sc}
+	return ct.run(ctx)
+}
+
+// counting is a counter operation that has been checked as far as that can be done without the lock.
+type counting struct {
+	b    *Bucket
+	conf *config
+	at   hlc.Time
+	k    Key
+	c    *Count
+	v    version // its value is in sc.result
+	n    uint64  // the new number
+	base uint64  // CAS of the version that v was made of without the lock
+	sc   *scratch
+}
+
+func (ct *counting) run(ctx context.Context) (uint64, Written, error) {
+	b, k := ct.b, &ct.k
 	for {
-		vb, err := b.enter(ctx, conf, &k)
+		vb, err := b.enter(ctx, ct.conf, k)
 		if err != nil {
 			return 0, Written{}, err
 		}
-		i, h := vb.find(b, &k)
-		switch {
-		case h == nil || h.deleted():
-			if !c.Create || c.CAS != 0 {
-				vb.mu.ops.Misses++
-				vb.mu.Unlock()
-				return 0, Written{}, ErrNotFound
-			}
-			n = c.Initial
-			v.flags, v.expiry = 0, conf.expiry(k.Coll, c.Expiry, at)
-			v.value, v.datatype = strconv.AppendUint(digits[:0], n, 10), value.JSON
-		case h.expired(at.Unix()):
-			if err := b.expireHere(ctx, conf, at, vb, &k, i, h); err != nil {
+		i, h := vb.find(b, k)
+		if h != nil && h.expired(ct.at.Unix()) {
+			if err := b.expireHere(ctx, ct.conf, ct.at, vb, k, i, h); err != nil {
 				return 0, Written{}, err
 			}
 			continue
-		default:
-			if err := vb.mayChange(h, c.CAS, at); err != nil {
-				vb.mu.Unlock()
-				return 0, Written{}, err
-			}
-			v.flags, v.expiry = h.flags, h.expiry
-			plain := !h.ejected() && h.datatype()&(value.Snappy|value.Xattr) == 0
-			if plain { // a few digits: no reason to leave the lock
-				var ok bool
-				if n, ok = c.apply(h.body()); !ok {
-					vb.mu.Unlock()
-					return 0, Written{}, ErrBadDelta
-				}
-				v.value, v.datatype = strconv.AppendUint(digits[:0], n, 10), value.JSON
-			} else if base != h.cas {
-				if sc == nil {
-					sc = b.getScratch()
-					defer b.putScratch(sc)
-				}
-				cas, dt, copied, err := b.takeOld(ctx, vb, &k, h, sc)
-				if err != nil {
-					return 0, Written{}, err
-				}
-				if copied {
-					if n, err = sc.count(dt, c, &v); err != nil {
-						return 0, Written{}, err
-					}
-					base = cas
-				}
-				continue
-			}
 		}
-		done, err := vb.put(b, conf, &k, i, h, &v, at)
+		ready, err := ct.next(ctx, vb, h)
+		if err != nil {
+			return 0, Written{}, err
+		}
+		if !ready {
+			continue
+		}
+		done, err := vb.put(b, ct.conf, k, i, h, &ct.v, ct.at)
 		if err == nil {
 			vb.mu.ops.Counters++
 		}
-		done, err = b.finish(ctx, vb, done, err, level, &w)
-		return n, done, err
+		done, err = b.finish(ctx, vb, done, err, ct.v.level, &Write{Timeout: ct.c.Timeout})
+		return ct.n, done, err
 	}
+}
+
+// next makes the version to write. It is called with the lock held, and holds it when it returns true.
+func (ct *counting) next(ctx context.Context, vb *vBucket, h *header) (ready bool, err error) {
+	if h == nil || h.deleted() {
+		if !ct.c.Create || ct.c.CAS != 0 {
+			vb.mu.ops.Misses++
+			vb.mu.Unlock()
+			return false, ErrNotFound
+		}
+		ct.n = ct.c.Initial
+		ct.v.flags, ct.v.expiry = 0, ct.conf.expiry(ct.k.Coll, ct.c.Expiry, ct.at)
+		ct.put()
+		return true, nil
+	}
+	if err := vb.mayChange(h, ct.c.CAS, ct.at); err != nil {
+		vb.mu.Unlock()
+		return false, err
+	}
+	ct.v.flags, ct.v.expiry = h.flags, h.expiry
+	switch {
+	case !h.ejected() && h.datatype()&(value.Snappy|value.Xattr) == 0: // a few digits: no reason to leave the lock
+		var ok bool
+		if ct.n, ok = ct.c.apply(h.body()); !ok {
+			vb.mu.Unlock()
+			return false, ErrBadDelta
+		}
+		ct.put()
+		return true, nil
+	case ct.base == h.cas:
+		return true, nil
+	}
+	cas, dt, copied, err := ct.b.takeOld(ctx, vb, &ct.k, h, ct.sc)
+	if err != nil || !copied {
+		return false, err
+	}
+	ct.base = cas
+	ct.n, err = ct.sc.count(dt, ct.c, &ct.v)
+	return false, err
+}
+
+// put makes the number the value to write.
+func (ct *counting) put() {
+	ct.sc.result = strconv.AppendUint(ct.sc.result[:0], ct.n, 10)
+	ct.v.value, ct.v.datatype = ct.sc.result, value.JSON
 }
 
 // apply computes the next number. It reports false if body is not a number.

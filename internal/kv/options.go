@@ -23,6 +23,8 @@ type Options struct {
 
 	// CASCeiling is a CAS that no earlier start of the node has passed (kv.md 5): every clock begins above it.
 	CASCeiling vbucket.CAS
+	// PurgeInterval is the time between two looks for old tombstones on disk. 0 means 10 minutes.
+	PurgeInterval time.Duration
 	// ExpiryInterval is the time between two passes of the expiry pager. 0 means 10 minutes.
 	ExpiryInterval time.Duration
 }
@@ -36,6 +38,10 @@ type Events struct {
 	ReaderTooSlow func(reader string, vb vbucket.ID)
 	// Expired: a pass of the expiry pager ended.
 	Expired func(items int, took time.Duration)
+	// Ejected: a pass of the pager of a persistent bucket ended; so many values have left memory.
+	Ejected func(values int, took time.Duration)
+	// Quarantined: the rows of vb on disk are damaged; it is not served any more.
+	Quarantined func(vb vbucket.ID, damage error)
 	// Evicted: a pass of the pager of an ephemeral bucket ended.
 	Evicted func(items int, took time.Duration)
 }
@@ -50,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.PurgeInterval == 0 {
+		o.PurgeInterval = purgeInterval
 	}
 	if o.ExpiryInterval == 0 {
 		o.ExpiryInterval = expiryInterval

@@ -50,6 +50,7 @@ const evictRounds = frequency + 1
 // from its count of uses, and who has none left goes.
 func (b *Bucket) evictPass(ctx context.Context) int {
 	conf := b.config.Load()
+	b.compressPass(ctx, conf)
 	total := 0
 	for range evictRounds {
 		for i := range b.vbs {

@@ -128,6 +128,9 @@ func (b *Bucket) GetAndTouch(ctx context.Context, at hlc.Time, k Key, expiry uin
 	if err != nil {
 		return Meta{}, dst, err
 	}
+	if b.window.Load() > conf.window {
+		b.relieve(conf)
+	}
 	for {
 		vb, i, h, err := b.stored(ctx, conf, at, &k)
 		if err != nil {
@@ -183,7 +186,7 @@ func (b *Bucket) GetAndLock(ctx context.Context, at hlc.Time, k Key, seconds uin
 		}
 		h.use()
 		m := h.meta(vb.mu.uuid, false)
-		m.CAS = vb.lock(h, seconds, at)
+		m.CAS = vb.lock(b, h, seconds, at)
 		vb.mu.ops.Gets++
 		vb.mu.ops.Locks++
 		vb.mu.Unlock()

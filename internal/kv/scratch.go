@@ -14,7 +14,7 @@ type scratch struct {
 	result  []byte
 }
 
-func (b *Bucket) getScratch() *scratch { return b.scratch.Get().(*scratch) } //nolint:errcheck,forcetypeassert // New makes nothing else
+func (b *Bucket) getScratch() *scratch { return b.scratch.Get().(*scratch) }
 
 func (b *Bucket) putScratch(s *scratch) {
 	if cap(s.old)+cap(s.plain)+cap(s.operand)+cap(s.section)+cap(s.result) <= keptScratch {

@@ -37,6 +37,7 @@ type vBucket struct {
 		bytes      int64 // of items, as the arena rounds them
 		unfolded   int64 // part of bytes that Bucket.used does not know yet
 		valueBytes int64 // of values in memory
+		docBytes   int64 // keys and values of live documents, in memory or not
 
 		high          vbucket.Seqno // of the latest change
 		claimed       vbucket.Seqno // end of the flusher's newest run: up to here everything is on disk or will be (kv.md 9)
@@ -48,7 +49,7 @@ type vBucket struct {
 		maxDeletedRev uint64
 
 		window  window
-		cursors []*cursor // never changed in place: who holds the slice may walk it without the lock
+		cursors []*cursor // never changed in place: who holds the slice may walk it without the lock.
 		runs    []*run    // snapshots that readers are copying; usually none
 		locks   map[vbucket.Seqno]lock
 		waiters []*waiter // durable writes that wait for persisted, in seqno order
@@ -56,6 +57,8 @@ type vBucket struct {
 		peak   int       // most slots that were needed since peakAt
 		peakAt time.Time // see shrink
 		ops    opCounts
+
+		disk diskState // see persist.go
 	}
 	_ [64]byte // neighbours share no cache line
 }
@@ -89,6 +92,7 @@ func newUUID() vbucket.UUID {
 func (vb *vBucket) beginBranch() {
 	vb.mu.failovers = vb.mu.failovers.Begin(newUUID(), vb.mu.high)
 	vb.mu.uuid = vb.mu.failovers.Current()
+	vb.mu.disk.stale = true
 }
 
 // find looks a key up, tombstones included. Call it with the lock held. The index is that of its slot.
@@ -118,6 +122,11 @@ type version struct {
 	urgent   bool // goes on when writes are refused: it frees memory in the end
 }
 
+// bits is the state of an item with this version.
+func (v *version) bits() uint16 {
+	return v.state | uint16(v.datatype) | uint16(v.level)<<stateLevelShift
+}
+
 // put writes a new version of a document and is the only place where a seqno is born. i and h are what find gave; h is nil
 // for a document that has no item. All checks of the operation have been made: what fails here is memory, and then nothing
 // has changed. Call it with the lock held; afterwards unlock and wake the cursors (see notify).
@@ -139,7 +148,7 @@ func (vb *vBucket) put(b *Bucket, conf *config, k *Key, i uint32, h *header, v *
 		}
 	}
 	// From here on nothing fails.
-	rev, onDisk, access := vb.mu.maxDeletedRev+1, vbucket.Seqno(0), uint8(0)
+	rev, onDisk, access := vb.mu.maxDeletedRev+1, vbucket.Seqno(0), b.fresh()
 	if h != nil {
 		vb.retire(b, h)
 		rev, access = h.revision()+1, h.access()
@@ -149,8 +158,7 @@ func (vb *vBucket) put(b *Bucket, conf *config, k *Key, i uint32, h *header, v *
 	}
 	vb.mu.high++
 	invariant.Check(vb.mu.high < vbucket.MaxSeqno, "kv: a vBucket has used up its seqnos")
-	cas := vb.mu.clock.Next(at)
-	state := v.state | uint16(v.datatype) | uint16(v.level)<<stateLevelShift
+	cas := vb.mu.clock.Next(b.capped(at))
 	next, old := h, arena.Ref(0)
 	switch {
 	case place:
@@ -165,7 +173,7 @@ func (vb *vBucket) put(b *Bucket, conf *config, k *Key, i uint32, h *header, v *
 	}
 	next.cas = cas
 	next.seqVB = uint64(vb.mu.high) | uint64(vb.id)<<48
-	next.disk = uint64(onDisk) | uint64(state)<<48
+	next.disk = uint64(onDisk) | uint64(v.bits())<<48
 	next.rev = rev&low48 | uint64(len(k.Name))<<48 | uint64(access)<<56
 	next.flags, next.expiry, next.cid, next.vlen = v.flags, v.expiry, uint32(k.Coll), uint32(len(v.value))
 	if !place {
@@ -205,6 +213,7 @@ func (vb *vBucket) uncount(h *header) {
 		vb.mu.tombstones--
 	} else {
 		vb.mu.items--
+		vb.mu.docBytes -= int64(h.keyLen()) + int64(h.vlen)
 	}
 	if h.ejected() {
 		vb.mu.ejected--
@@ -219,6 +228,7 @@ func (vb *vBucket) count(b *Bucket, conf *config, h *header, grown int) {
 		vb.mu.maxDeletedRev = max(vb.mu.maxDeletedRev, h.revision())
 	} else {
 		vb.mu.items++
+		vb.mu.docBytes += int64(h.keyLen()) + int64(h.vlen)
 	}
 	if h.ejected() {
 		vb.mu.ejected++
@@ -278,7 +288,7 @@ func (vb *vBucket) close(b *Bucket) {
 	vb.mu.state = vbucket.Dead
 	if !vb.mu.ready {
 		vb.mu.ready = true
-		close(vb.mu.warm)
+		close(vb.mu.warm) // whoever waits looks again and finds it closed
 	}
 	vb.release(vbucket.MaxSeqno, ErrDurabilityAmbiguous)
 	vb.clear(b, ErrClosed)

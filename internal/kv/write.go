@@ -22,20 +22,20 @@ const (
 // ErrTooBig, ErrInflate, ErrBusy, ErrNoMemory, and of a durable write ErrDurabilityInvalid, ErrDurabilityImpossible and
 // ErrDurabilityAmbiguous: the latter has been applied, and Written says as what.
 func (b *Bucket) Set(ctx context.Context, at hlc.Time, k Key, w *Write) (Written, error) {
-	return b.storeDocument(ctx, at, &k, w, storeSet)
+	return b.storeDocument(ctx, at, k, w, storeSet)
 }
 
 // Add writes a document that must not exist: ErrExists. Other errors are those of Set.
 func (b *Bucket) Add(ctx context.Context, at hlc.Time, k Key, w *Write) (Written, error) {
-	return b.storeDocument(ctx, at, &k, w, storeAdd)
+	return b.storeDocument(ctx, at, k, w, storeAdd)
 }
 
 // Replace writes a document that must exist: ErrNotFound. Other errors are those of Set.
 func (b *Bucket) Replace(ctx context.Context, at hlc.Time, k Key, w *Write) (Written, error) {
-	return b.storeDocument(ctx, at, &k, w, storeReplace)
+	return b.storeDocument(ctx, at, k, w, storeReplace)
 }
 
-func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k *Key, w *Write, mode storeMode) (Written, error) {
+func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k Key, w *Write, mode storeMode) (Written, error) {
 	conf := b.config.Load()
 	level, err := conf.durability(w.Level)
 	if err != nil {
@@ -54,16 +54,18 @@ func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k *Key, w *Writ
 		}
 	}
 	v := version{flags: w.Flags, expiry: conf.expiry(k.Coll, w.Expiry, at), level: level}
-	v.value, v.datatype = stored(conf, w, body)
+	v.value, v.datatype = storedForm(conf, w, body)
 	if err := b.admit(conf, headerBytes+len(k.Name)+len(v.value)); err != nil {
 		return Written{}, err
 	}
-	return b.storeVersion(ctx, conf, at, k, w, mode, &v, body)
+	st := storing{b: b, conf: conf, at: at, k: k, w: w, mode: mode, v: v, body: body}
+	defer st.end()
+	return st.run(ctx)
 }
 
-// stored gives the form in which a value is kept: the block that the client sent, unless it is not smaller or the bucket
+// storedForm gives the form in which a value is kept: the block that the client sent, unless it is not smaller or the bucket
 // does not keep blocks.
-func stored(conf *config, w *Write, body []byte) ([]byte, value.Datatype) {
+func storedForm(conf *config, w *Write, body []byte) ([]byte, value.Datatype) {
 	dt := jsonBit(body)
 	if w.Datatype&value.Snappy != 0 && conf.spec.Compression != spec.CompressOff && len(w.Value) < len(body) {
 		return w.Value, dt | value.Snappy
@@ -71,68 +73,95 @@ func stored(conf *config, w *Write, body []byte) ([]byte, value.Datatype) {
 	return body, dt
 }
 
-// storeVersion does what needs the lock. A document with extended attributes keeps them: then the value is put together
-// without the lock, from a copy of the old one, and the document must still be the same afterwards.
-func (b *Bucket) storeVersion(ctx context.Context, conf *config, at hlc.Time, k *Key, w *Write, mode storeMode, v *version,
-	body []byte) (Written, error) {
-	var sc *scratch
-	wanted := v.expiry
-	base := uint64(0) // CAS of the version whose attributes are in v
+// storing is a store that has been checked as far as that can be done without the lock. A document with extended attributes
+// keeps them: then the value is put together without the lock, from a copy of the old one, and the document must still be
+// the same afterwards.
+type storing struct {
+	b    *Bucket
+	conf *config
+	at   hlc.Time
+	k    Key // a copy: what a struct with a scratch points to would be moved to the heap
+	w    *Write
+	mode storeMode
+	v    version
+	body []byte   // inflated
+	base uint64   // CAS of the version whose attributes are in v, 0: v has none
+	sc   *scratch // nil until attributes are met
+}
+
+func (s *storing) end() {
+	if s.sc != nil {
+		s.b.putScratch(s.sc)
+	}
+}
+
+func (s *storing) run(ctx context.Context) (Written, error) {
+	b, k, wanted := s.b, &s.k, s.v.expiry
 	for {
-		vb, err := b.enter(ctx, conf, k)
+		vb, err := b.enter(ctx, s.conf, k)
 		if err != nil {
 			return Written{}, err
 		}
 		i, h := vb.find(b, k)
-		if h != nil && h.expired(at.Unix()) {
-			if err := b.expireHere(ctx, conf, at, vb, k, i, h); err != nil {
+		if h != nil && h.expired(s.at.Unix()) {
+			if err := b.expireHere(ctx, s.conf, s.at, vb, k, i, h); err != nil {
 				return Written{}, err
 			}
 			continue
 		}
-		if err := vb.mayStore(h, w.CAS, mode, at); err != nil {
+		if err := vb.mayStore(h, s.w.CAS, s.mode, s.at); err != nil {
 			vb.mu.Unlock()
 			return Written{}, err
 		}
-		v.expiry = wanted
-		if h != nil && !h.deleted() {
-			if w.PreserveExpiry {
-				v.expiry = h.expiry
+		if attributes := attributesOf(h); attributes != s.base {
+			if err := s.rebase(ctx, vb, h, attributes); err != nil {
+				return Written{}, err
 			}
-			if h.datatype()&value.Xattr != 0 && base != h.cas {
-				if sc == nil {
-					sc = b.getScratch()
-					defer b.putScratch(sc)
-				}
-				cas, dt, copied, err := b.takeOld(ctx, vb, k, h, sc)
-				if err != nil {
-					return Written{}, err
-				}
-				if !copied {
-					continue
-				}
-				section, _, err := sc.split(dt)
-				if err != nil {
-					return Written{}, err
-				}
-				sc.result = value.Join(sc.result[:0], section, body)
-				v.value, v.datatype = sc.result, jsonBit(body)|value.Xattr
-				base = cas
-				continue
-			}
-		}
-		if base != 0 && (h == nil || h.deleted() || h.datatype()&value.Xattr == 0) {
-			v.value, v.datatype = stored(conf, w, body) // the attributes are gone meanwhile
-			base = 0
-			vb.mu.Unlock()
 			continue
 		}
-		done, err := vb.put(b, conf, k, i, h, v, at)
+		s.v.expiry = wanted
+		if s.w.PreserveExpiry && h != nil && !h.deleted() {
+			s.v.expiry = h.expiry
+		}
+		done, err := vb.put(b, s.conf, k, i, h, &s.v, s.at)
 		if err == nil {
 			vb.mu.ops.Sets++
 		}
-		return b.finish(ctx, vb, done, err, v.level, w)
+		return b.finish(ctx, vb, done, err, s.v.level, s.w)
 	}
+}
+
+// attributesOf names the version of a live document that has extended attributes by its CAS; 0 is anything else.
+func attributesOf(h *header) uint64 {
+	if h == nil || h.deleted() || h.datatype()&value.Xattr == 0 {
+		return 0
+	}
+	return h.cas
+}
+
+// rebase makes the value for the version that is there now. It is called with the lock held and releases it.
+func (s *storing) rebase(ctx context.Context, vb *vBucket, h *header, attributes uint64) error {
+	if attributes == 0 { // they are gone meanwhile
+		vb.mu.Unlock()
+		s.v.value, s.v.datatype = storedForm(s.conf, s.w, s.body)
+		s.base = 0
+		return nil
+	}
+	if s.sc == nil {
+		s.sc = s.b.getScratch()
+	}
+	cas, dt, copied, err := s.b.takeOld(ctx, vb, &s.k, h, s.sc)
+	if err != nil || !copied {
+		return err
+	}
+	section, _, err := s.sc.split(dt)
+	if err != nil {
+		return err
+	}
+	s.sc.result = value.Join(s.sc.result[:0], section, s.body)
+	s.v.value, s.v.datatype = s.sc.result, jsonBit(s.body)|value.Xattr
+	s.base = cas
+	return nil
 }
 
 // mayStore checks a storing mutation against what is there. Call it with the lock held.
@@ -151,8 +180,9 @@ func (vb *vBucket) mayStore(h *header, cas vbucket.CAS, mode storeMode, at hlc.T
 }
 
 // finish ends a mutation: it releases the lock, wakes the readers and waits until the durability level is reached.
-func (b *Bucket) finish(ctx context.Context, vb *vBucket, done Written, err error, level spec.Durability, w *Write) (Written,
-	error) {
+func (b *Bucket) finish(ctx context.Context, vb *vBucket, done Written, err error, level spec.Durability, w *Write) (
+	Written, error,
+) {
 	cursors := vb.mu.cursors
 	vb.mu.Unlock()
 	if err != nil {
@@ -227,6 +257,9 @@ func (b *Bucket) Touch(ctx context.Context, at hlc.Time, k Key, w *Write) (Writt
 	level, err := conf.durability(w.Level)
 	if err != nil {
 		return Written{}, err
+	}
+	if b.window.Load() > conf.window {
+		b.relieve(conf)
 	}
 	// The value is needed in a persistent bucket: the flusher writes whole documents.
 	vb, i, h, err := b.stored(ctx, conf, at, &k)

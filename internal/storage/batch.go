@@ -13,58 +13,90 @@ import (
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
-// overheadBytes is what an operation costs in a batch beside its key and value, at most.
-const overheadBytes = 12
-
-// Apply writes a batch of one vBucket's changes and its State, atomically, without a sync. The seqnos rise strictly and end
-// at or below st.High. For each change that replaces a version on disk, Prev names that version's row, which goes. Nothing of
-// list is kept. The rows are encoded where the batch keeps them: the call allocates nothing that depends on their number.
-func (b *Bucket) Apply(vb vbucket.ID, list []change.Mutation, st State) error {
-	if err := b.db.applyFault.Hit(context.Background()); err != nil {
-		b.db.fail(err)
-		return b.db.Failed()
-	}
-	size := prefixLen + len(stateName) + stateLen + overheadBytes
-	for i := range list {
-		m := &list[i]
-		size += seqKeyLen + seqRowLen(m) + minByKey + len(m.Key) + keyRowLen + seqKeyLen + 3*overheadBytes
-	}
-	batch := b.db.pebble.NewBatchWithSize(size)
-	if err := b.encode(batch, vb, list, &st); err != nil {
-		return errors.Join(err, batch.Close())
-	}
-	if err := b.db.write(batch, false); err != nil {
-		return fmt.Errorf("bucket %s vb %d: %w", b.uuid, vb, err)
-	}
-	b.db.batches.Add(1)
-	b.db.rows.Add(uint64(len(list)))
-	return nil
+// Batch collects changes of one vBucket that become visible together. Its rows are encoded where the engine keeps them:
+// adding allocates nothing that depends on the number of changes, but for the growing buffer. It belongs to one goroutine.
+// End it with Apply or Discard.
+type Batch struct {
+	b       *Bucket
+	vb      vbucket.ID
+	batch   *pebble.Batch
+	last    vbucket.Seqno
+	rows    int
+	scratch [placeLen]byte
 }
 
-// encode puts the operations of Apply into a batch.
-func (b *Bucket) encode(batch *pebble.Batch, vb vbucket.ID, list []change.Mutation, st *State) error {
-	scratch := make([]byte, placeLen)
-	last := vbucket.Seqno(0)
+// NewBatch begins a batch.
+func (b *Bucket) NewBatch(vb vbucket.ID) *Batch {
+	return &Batch{b: b, vb: vb, batch: b.db.pebble.NewBatch()}
+}
+
+// Add adds changes whose seqnos rise strictly, above those that were added before. For each change that replaces a version
+// on disk, Prev names that version's row, which goes. Nothing of list is kept.
+func (x *Batch) Add(list []change.Mutation) error {
 	for i := range list {
 		m := &list[i]
 		switch {
-		case m.Seqno <= last || m.Seqno > st.High:
-			invariant.Violated("vb %d: seqno %d is to be written after %d in a batch up to %d", vb, m.Seqno, last, st.High)
+		case m.Seqno <= x.last || m.Seqno > vbucket.MaxSeqno:
+			invariant.Violated("vb %d: seqno %d is to be written after %d", x.vb, m.Seqno, x.last)
 		case len(m.Key) > maxKeyLen || len(m.Value) > maxValueLen:
-			invariant.Violated("vb %d: key of %d and value of %d bytes", vb, len(m.Key), len(m.Value))
+			invariant.Violated("vb %d: key of %d and value of %d bytes", x.vb, len(m.Key), len(m.Value))
 		case m.Prev >= m.Seqno:
-			invariant.Violated("vb %d: seqno %d replaces %d", vb, m.Seqno, m.Prev)
+			invariant.Violated("vb %d: seqno %d replaces %d", x.vb, m.Seqno, m.Prev)
 		}
-		last = m.Seqno
-		if err := b.encodeOne(batch, vb, m, scratch); err != nil {
+		x.last = m.Seqno
+		if err := x.b.encodeOne(x.batch, x.vb, m, x.scratch[:]); err != nil {
 			return err
 		}
 	}
-	op := batch.SetDeferred(prefixLen+len(stateName), stateLen)
-	putPrefix(op.Key, b.bid, vb, kindLocal)
+	x.rows += len(list)
+	return nil
+}
+
+// Len is the number of changes in the batch.
+func (x *Batch) Len() int { return x.rows }
+
+// Size is what the batch takes in memory, in bytes.
+func (x *Batch) Size() int { return x.batch.Len() }
+
+// Last is the seqno that was added last, 0 if there is none.
+func (x *Batch) Last() vbucket.Seqno { return x.last }
+
+// Discard ends the batch without an effect.
+func (x *Batch) Discard() { _ = x.batch.Close() } // gives memory back
+
+// Apply writes the batch and the vBucket's State atomically, without a sync, and ends it. What was added ends at or below
+// st.High.
+func (x *Batch) Apply(st *State) error {
+	db := x.b.db
+	invariant.Check(x.last <= st.High, "storage: a batch goes beyond its state")
+	if err := db.applyFault.Hit(context.Background()); err != nil {
+		db.fail(err)
+		x.Discard()
+		return db.Failed()
+	}
+	op := x.batch.SetDeferred(prefixLen+len(stateName), stateLen)
+	putPrefix(op.Key, x.b.bid, x.vb, kindLocal)
 	copy(op.Key[prefixLen:], stateName)
 	putState(op.Value, st)
-	return op.Finish()
+	if err := op.Finish(); err != nil {
+		return errors.Join(err, x.batch.Close())
+	}
+	if err := db.write(x.batch, false); err != nil {
+		return fmt.Errorf("bucket %s vb %d: %w", x.b.uuid, x.vb, err)
+	}
+	db.batches.Add(1)
+	db.rows.Add(uint64(x.rows))
+	return nil
+}
+
+// Apply writes changes of one vBucket and its State as one Batch.
+func (b *Bucket) Apply(vb vbucket.ID, list []change.Mutation, st State) error {
+	x := b.NewBatch(vb)
+	if err := x.Add(list); err != nil {
+		x.Discard()
+		return err
+	}
+	return x.Apply(&st)
 }
 
 func (b *Bucket) encodeOne(batch *pebble.Batch, vb vbucket.ID, m *change.Mutation, scratch []byte) error {

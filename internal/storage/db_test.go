@@ -185,32 +185,44 @@ func TestClean(t *testing.T) {
 	take(crashed, true)
 }
 
-// TestCASCeiling: the stored ceiling is ahead of every CAS that was allowed, and a restart begins above it.
+// TestCASCeiling: the stored ceiling is ahead of every CAS that was allowed, never goes back, and each start has one of its
+// own above that of the start before.
 func TestCASCeiling(t *testing.T) {
 	fs := disk.NewMemory()
 	db := open(t, fs)
-	wall := int64(1_700_000_000_000_000_000)
-	first, err := db.KeepCASCeiling(wall)
-	must(t, err)
-	if first < vbucket.CAS(wall)+vbucket.CAS(5*time.Second) {
-		t.Errorf("ceiling %d is too near to %d", first, wall)
+	wall := vbucket.CAS(1_700_000_000_000_000_000)
+	keep := func(db *DB, cas vbucket.CAS) vbucket.CAS {
+		t.Helper()
+		got, err := db.KeepCASCeiling(cas)
+		must(t, err)
+		if got < cas+vbucket.CAS(5*time.Second) {
+			t.Errorf("ceiling %d is too near to %d", got, cas)
+		}
+		return got
 	}
+	first := keep(db, wall)
 	batches := db.applyTime.Snapshot().Count
-	if again, err := db.KeepCASCeiling(wall + int64(time.Second)); again != first || err != nil {
-		t.Errorf("a second later: %d, %v; want the same", again, err)
+	if again := keep(db, wall+vbucket.CAS(time.Second)); again != first || db.applyTime.Snapshot().Count != batches {
+		t.Errorf("a second later the ceiling was written again, as %d after %d", again, first)
 	}
-	if n := db.applyTime.Snapshot().Count; n != batches {
-		t.Errorf("a second later something was written")
+	if later := keep(db, wall+vbucket.CAS(6*time.Second)); later <= first {
+		t.Errorf("six seconds later: %d, want more than %d", later, first)
 	}
-	if later, err := db.KeepCASCeiling(wall + int64(6*time.Second)); later <= first || err != nil {
-		t.Errorf("six seconds later: %d, %v; want more than %d", later, err, first)
+	last := keep(db, wall-vbucket.CAS(time.Hour))
+	if last <= first {
+		t.Errorf("with the clock set back: %d, it went back", last)
 	}
-	if back, err := db.KeepCASCeiling(wall - int64(time.Hour)); back <= first || err != nil {
-		t.Errorf("with the clock set back: %d, %v; it went back", back, err)
+	crashed := fs.Crash(0, 1)
+	db = open(t, crashed)
+	if got := db.CASCeiling(); got != last {
+		t.Errorf("ceiling %d after a crash, want %d", got, last)
 	}
-	crashed := open(t, fs.Crash(0, 1))
-	if got := crashed.CASCeiling(); got <= first {
-		t.Errorf("ceiling %d after a crash, want more than %d", got, first)
+	if own := keep(db, wall-vbucket.CAS(time.Hour)); own <= last {
+		t.Errorf("the next start has the ceiling %d, want more than %d", own, last)
+	}
+	db = open(t, crashed.Crash(0, 1))
+	if got := db.CASCeiling(); got <= last {
+		t.Errorf("ceiling %d after a second crash, want more than %d", got, last)
 	}
 }
 

@@ -36,6 +36,7 @@ type nodeRows struct {
 	mu struct {
 		sync.Mutex
 		ceiling uint64
+		kept    bool // it was raised in this start
 	}
 }
 
@@ -97,24 +98,25 @@ func (db *DB) noteStart() error {
 // Boot is the number of this start of the data directory, from 1 upwards.
 func (db *DB) Boot() uint64 { return db.node.boot }
 
-// KeepCASCeiling makes sure that the stored ceiling is well ahead of wall, the present wall time in nanoseconds, and returns
-// it: no CAS above it may be given. It writes and syncs at most every five seconds of progress; call it about every second.
-func (db *DB) KeepCASCeiling(wall int64) (vbucket.CAS, error) {
-	db.node.mu.Lock()
-	defer db.node.mu.Unlock()
-	now := uint64(max(wall, 0))
-	if db.node.mu.ceiling >= now+uint64(ceilingAhead-ceilingEvery) {
-		return vbucket.CAS(db.node.mu.ceiling), nil
+// KeepCASCeiling makes sure that the stored ceiling is well ahead of a CAS, the highest that was given or would be given
+// now, and returns it: no CAS above it may be given. It writes and syncs once at each start, since values above the ceiling
+// of earlier starts may be given from then on, and then at most every five seconds of progress; call it about every second.
+func (db *DB) KeepCASCeiling(cas vbucket.CAS) (vbucket.CAS, error) {
+	n := &db.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.kept && n.mu.ceiling >= uint64(cas)+uint64(ceilingAhead-ceilingEvery) {
+		return vbucket.CAS(n.mu.ceiling), nil
 	}
-	next := now + uint64(ceilingAhead)
+	next := max(uint64(cas), n.mu.ceiling) + uint64(ceilingAhead)
 	b := db.pebble.NewBatch()
 	if err := b.Set(nodeKey(rowCeiling), number(next), nil); err != nil {
 		return 0, errors.Join(err, b.Close())
 	}
 	if err := db.write(b, true); err != nil {
-		return vbucket.CAS(db.node.mu.ceiling), fmt.Errorf("raise the CAS ceiling: %w", err)
+		return vbucket.CAS(n.mu.ceiling), fmt.Errorf("raise the CAS ceiling: %w", err)
 	}
-	db.node.mu.ceiling = next
+	n.mu.ceiling, n.mu.kept = next, true
 	return vbucket.CAS(next), nil
 }
 

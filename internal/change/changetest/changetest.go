@@ -9,6 +9,7 @@
 package changetest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -75,6 +76,15 @@ func (h *History) High(vb vbucket.ID) vbucket.Seqno {
 		return 0
 	}
 	return list[len(list)-1].Seqno
+}
+
+// Count tells how many writes at or below a seqno were noted.
+func (h *History) Count(vb vbucket.ID, high vbucket.Seqno) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.mu.versions[vb]
+	n, _ := slices.BinarySearchFunc(list, high+1, func(v Version, s vbucket.Seqno) int { return cmp.Compare(v.Seqno, s) })
+	return n
 }
 
 // difference says in what got differs from want, for people. It is empty if they are the same.

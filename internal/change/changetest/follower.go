@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/charpoy/charpoy/internal/change"
+	"github.com/charpoy/charpoy/internal/value"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -106,6 +107,10 @@ func (f *Follower) apply(c *copyOf, b *change.Batch) error {
 	}
 	for i := range b.Mutations {
 		m := &b.Mutations[i]
+		body, err := plain(m)
+		if err != nil {
+			return err
+		}
 		switch key := string(m.Key); {
 		case m.Seqno <= c.last || m.Seqno > b.Snapshot.High:
 			return fmt.Errorf("seqno %d after %d", m.Seqno, c.last)
@@ -116,7 +121,7 @@ func (f *Follower) apply(c *copyOf, b *change.Batch) error {
 		default:
 			c.keys[key] = true
 			c.last = m.Seqno
-			c.docs[key] = Version{Seqno: m.Seqno, Key: key, Value: string(m.Value), Deleted: m.Op.Deleted()}
+			c.docs[key] = Version{Seqno: m.Seqno, Key: key, Value: body, Deleted: m.Op.Deleted()}
 		}
 	}
 	f.Reader.Ack(b.VB, c.last)
@@ -124,6 +129,18 @@ func (f *Follower) apply(c *copyOf, b *change.Batch) error {
 		return f.complete(c, b)
 	}
 	return nil
+}
+
+// plain gives the value of a mutation as it was written, whatever form it is stored in.
+func plain(m *change.Mutation) (string, error) {
+	if m.Datatype&value.Snappy == 0 {
+		return string(m.Value), nil
+	}
+	body, err := value.Inflate(nil, m.Value)
+	if err != nil {
+		return "", fmt.Errorf("key %q: %w", m.Key, err)
+	}
+	return string(body), nil
 }
 
 // begin checks how a batch joins what came before.

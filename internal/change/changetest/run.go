@@ -115,6 +115,7 @@ func (r *rig) until(f *Follower, vb vbucket.ID, high vbucket.Seqno) {
 
 // checkEmpty: a reader of nothing waits, and hears of the first change.
 func checkEmpty(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(0, 2)
 	var wait sync.WaitGroup
 	wait.Go(func() { r.set(1, "a", "1") })
@@ -146,6 +147,7 @@ func checkOrder(_ *testing.T, r *rig) {
 // checkTornSnapshot: a document is overwritten behind the end of a snapshot that has not delivered it yet. Skipping it there
 // would leave the reader with a state that never was.
 func checkTornSnapshot(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(64, 1)
 	for i := range 10 {
 		r.set(0, fmt.Sprint("k", i), "the old one")
@@ -166,6 +168,7 @@ func checkTornSnapshot(t *testing.T, r *rig) {
 
 // checkDeletedInRun: documents are deleted and made again while the snapshot that has them is read.
 func checkDeletedInRun(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(64, 1)
 	for i := range 10 {
 		r.set(0, fmt.Sprint("k", i), "the old one")
@@ -241,19 +244,17 @@ func (r *rig) late(vb vbucket.ID, high vbucket.Seqno) {
 
 // checkConcurrent reads while others write.
 func checkConcurrent(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(300, 2)
 	f.Late = r.late
 	wait := r.writers(2, 3000, nil)
 	var followed sync.WaitGroup
 	followed.Go(func() {
-		for {
-			for vb := range vbucket.ID(2) {
-				if err := f.UntilHigh(r.ctx, vb, 3000); err != nil {
-					t.Error(err)
-					return
-				}
+		for vb := range vbucket.ID(2) {
+			if err := f.UntilHigh(r.ctx, vb, 3000); err != nil {
+				t.Error(err)
+				return
 			}
-			return
 		}
 	})
 	wait()
@@ -279,6 +280,7 @@ func (r *rig) again(f *Follower, vb vbucket.ID, high vbucket.Seqno) error {
 
 // checkConcurrentFalls makes readers lose their place again and again while others write.
 func checkConcurrentFalls(t *testing.T, r *rig) {
+	t.Helper()
 	if r.Fall == nil {
 		t.Skip("readers of this feed do not lose their place")
 	}
@@ -304,6 +306,7 @@ func checkConcurrentFalls(t *testing.T, r *rig) {
 
 // checkFallAtEveryPoint makes a reader lose its place after each number of batches, and checks that it continues.
 func checkFallAtEveryPoint(t *testing.T, r *rig) {
+	t.Helper()
 	if r.Fall == nil {
 		t.Skip("readers of this feed do not lose their place")
 	}
@@ -334,6 +337,7 @@ func checkFallAtEveryPoint(t *testing.T, r *rig) {
 
 // checkResume: a second reader continues where a first one ended.
 func checkResume(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(64, 1)
 	for i := range 10 {
 		r.set(0, fmt.Sprint("k", i), "1")
@@ -348,7 +352,11 @@ func checkResume(t *testing.T, r *rig) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer reader.Close()
+	t.Cleanup(func() {
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	f.Reader = reader
 	if err := f.Add(0); err != nil {
 		t.Fatalf("resume at %+v: %v", f.Position(0), err)
@@ -358,6 +366,7 @@ func checkResume(t *testing.T, r *rig) {
 
 // checkRollback: a position on a branch that the feed does not know, or beyond its end, is told to go back.
 func checkRollback(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(0, 1)
 	for range 5 {
 		r.set(0, "k", "v")
@@ -379,6 +388,7 @@ func checkRollback(t *testing.T, r *rig) {
 
 // checkRemove: a vBucket that was removed is silent, another is not.
 func checkRemove(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(64, 2)
 	for i := range 10 {
 		r.set(0, fmt.Sprint("k", i), "v")
@@ -396,6 +406,7 @@ func checkRemove(t *testing.T, r *rig) {
 
 // checkClose: Close ends a Next that waits, and Next fails from then on.
 func checkClose(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(0, 1)
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -414,6 +425,7 @@ func checkClose(t *testing.T, r *rig) {
 
 // checkCancel: the end of the context ends Next, and the reader goes on afterwards.
 func checkCancel(t *testing.T, r *rig) {
+	t.Helper()
 	f := r.follow(0, 1)
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	why := errors.New("enough")

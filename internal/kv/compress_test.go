@@ -1,0 +1,57 @@
+package kv
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/charpoy/charpoy/internal/change/changetest"
+	"github.com/charpoy/charpoy/internal/spec"
+	"github.com/charpoy/charpoy/internal/value"
+)
+
+// TestCompress makes blocks of what is in memory while a reader is in the middle of a snapshot: documents and feed are the
+// same, memory is less.
+func TestCompress(t *testing.T) {
+	k := newKit(t, func(o *Options) { o.Spec.Compression = spec.CompressActive })
+	s, h := k.subject(), changetest.NewHistory()
+	r, err := k.Open(openOptions("reader"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.(*reader).most = 500
+	f := changetest.NewFollower(r, h)
+	if err := f.Add(0); err != nil {
+		t.Fatal(err)
+	}
+	body := func(i int) string { return fmt.Sprint(i, strings.Repeat(" body", 100)) }
+	for i := range 50 {
+		key := fmt.Sprint("doc", i)
+		h.Note(0, changetest.Version{Seqno: s.Set(0, key, body(i)), Key: key, Value: body(i)})
+	}
+	if _, err := f.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, rev := k.Memory().Items, k.vbs[0].mu.high
+	if saved := k.compressVBucket(t.Context(), &k.vbs[0]); saved != before-k.Memory().Items || saved < before/2 {
+		t.Errorf("saved %d bytes of %d, %d are left", saved, before, k.Memory().Items)
+	}
+	if k.vbs[0].mu.high != rev {
+		t.Error("compressing took a seqno")
+	}
+	if err := f.UntilHigh(t.Context(), 0, 50); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		m, v, err := k.get(fmt.Sprint("doc", i))
+		plain, inflating := value.Inflate(nil, []byte(v))
+		if err != nil || inflating != nil || m.Datatype != value.Snappy || string(plain) != body(i) || m.Rev != 1 {
+			t.Fatalf("doc%d: %+v, %v, %v", i, m, err, inflating)
+		}
+	}
+	if saved := k.compressVBucket(t.Context(), &k.vbs[0]); saved != 0 {
+		t.Errorf("a second pass saved %d bytes", saved)
+	}
+	k.wantBooks()
+}
