@@ -44,7 +44,7 @@ func ParseLaw(r io.Reader) (*Law, error) {
 func (l *Law) parseLine(text string) error {
 	switch {
 	case strings.HasPrefix(text, "# pure:"):
-		for _, p := range strings.Fields(strings.TrimPrefix(text, "# pure:")) {
+		for p := range strings.FieldsSeq(strings.TrimPrefix(text, "# pure:")) {
 			l.Pure[p] = true
 		}
 		return nil

@@ -16,7 +16,7 @@ func loadLaw(t *testing.T) *Law {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	law, err := ParseLaw(f)
 	if err != nil {
 		t.Fatalf("layers.txt: %v", err)
@@ -31,7 +31,7 @@ func TestLayers(t *testing.T) {
 		t.Error(fault)
 	}
 	for _, goos := range []string{"linux", "darwin", "windows"} {
-		packages, err := List(root, goos)
+		packages, err := List(t.Context(), root, goos)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestJudgeNoticesBreaches(t *testing.T) {
 // TestDrawing keeps the map in docs/architecture.md equal to the law: the list of packages by floor is printed from it.
 func TestDrawing(t *testing.T) {
 	law := loadLaw(t)
-	packages, err := List(root, "linux")
+	packages, err := List(t.Context(), root, "linux")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,13 +13,13 @@ import (
 
 const testQuota = 64 << 20
 
-func newArena(t testing.TB) *Arena {
-	t.Helper()
+func newArena(tb testing.TB) *Arena {
+	tb.Helper()
 	a, err := New(testQuota)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(a.Close)
+	tb.Cleanup(a.Close)
 	return a
 }
 
@@ -108,6 +108,10 @@ func (s *shadow) check(t failer) {
 func TestModel(t *testing.T) {
 	size := rapid.OneOf(rapid.IntRange(1, 300), rapid.IntRange(1, maxClass+100), rapid.IntRange(maxClass, slabBytes+1),
 		rapid.IntRange(slabBytes, extentSize+1), rapid.IntRange(extentSize, 3*extentSize))
+	steps := 120
+	if !OffHeap {
+		steps = 25 // every extent is cleared there, and each byte is watched
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, err := New(testQuota)
 		if err != nil {
@@ -116,7 +120,7 @@ func TestModel(t *testing.T) {
 		defer a.Close()
 		s := shadow{a: a, live: map[Ref]int{}}
 		order := []Ref{}
-		for range rapid.IntRange(1, 120).Draw(t, "steps") {
+		for range rapid.IntRange(1, steps).Draw(t, "steps") {
 			if len(order) > 0 && rapid.IntRange(0, 2).Draw(t, "what") == 0 {
 				i := rapid.IntRange(0, len(order)-1).Draw(t, "which")
 				s.free(t, order[i])

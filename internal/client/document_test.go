@@ -136,8 +136,12 @@ func TestFrames(t *testing.T) {
 	c := f.dial(t)
 	ctx := t.Context()
 	for _, w := range []client.With{
-		{As: "bob"}, {As: "^" + strings.Repeat("x", 128)}, {Level: spec.Majority}, {PreserveExpiry: true},
-		{Level: spec.PersistToMajority, Timeout: 1500 * time.Millisecond}, {Level: spec.Majority, Timeout: time.Hour},
+		{As: "bob"},
+		{As: "^" + strings.Repeat("x", 128)},
+		{Level: spec.Majority},
+		{PreserveExpiry: true},
+		{Level: spec.PersistToMajority, Timeout: 1500 * time.Millisecond},
+		{Level: spec.Majority, Timeout: time.Hour},
 		{Level: spec.Majority, Timeout: time.Microsecond, As: "bob", PreserveExpiry: true},
 	} {
 		_, err := c.Set(ctx, "k", []byte("1"), w)
@@ -145,8 +149,12 @@ func TestFrames(t *testing.T) {
 	}
 	name := []byte("^" + strings.Repeat("x", 128))
 	wanted := []mcbp.RequestInfos{
-		{Impersonate: []byte("bob")}, {Impersonate: name}, {Durability: 1}, {PreserveExpiry: true},
-		{Durability: 3, Timeout: 1500}, {Durability: 1, Timeout: 65534},
+		{Impersonate: []byte("bob")},
+		{Impersonate: name},
+		{Durability: 1},
+		{PreserveExpiry: true},
+		{Durability: 3, Timeout: 1500},
+		{Durability: 1, Timeout: 65534},
 		{Durability: 1, Timeout: 1, Impersonate: []byte("bob"), PreserveExpiry: true},
 	}
 	f.mu.Lock()

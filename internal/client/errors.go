@@ -85,21 +85,21 @@ func (e *StatusError) Error() string {
 func (e *StatusError) Is(target error) bool {
 	switch e.Op {
 	case mcbp.OpSelectBucket: // an unknown name and a missing privilege are answered alike; 01 means not ready (wire.md 4.7)
-		if e.Status == mcbp.StatusAccess && target == ErrNoBucket { //nolint:errorlint // sentinels are compared as such
+		if e.Status == mcbp.StatusAccess && target == ErrNoBucket {
 			return true
 		}
 		if e.Status == mcbp.StatusNotFound {
-			return target == ErrTemporary //nolint:errorlint // as above
+			return target == ErrTemporary
 		}
 	case mcbp.OpGetClusterConfig:
 		if e.Status == mcbp.StatusNotFound {
-			return target == ErrTemporary //nolint:errorlint // as above
+			return target == ErrTemporary
 		}
 	}
-	if target == ErrCASMismatch { //nolint:errorlint // as above
+	if target == ErrCASMismatch {
 		return e.withCAS && e.Status == mcbp.StatusExists
 	}
-	return target == sentinelOf(e.Status) //nolint:errorlint // as above
+	return target == sentinelOf(e.Status)
 }
 
 // sentinelOf is the table from statuses to sentinels (wire.md 14.1); nil for statuses that none stands for.

@@ -76,7 +76,7 @@ func (e *RESTError) Is(target error) bool {
 	case e.Status >= http.StatusInternalServerError:
 		own = ErrInternal
 	}
-	return own != nil && target == own //nolint:errorlint // sentinels are compared as such
+	return own != nil && target == own
 }
 
 // NewREST makes a REST; nothing is sent yet. The error says what is wrong with the URL.
@@ -175,8 +175,7 @@ func (r *REST) call(ctx context.Context, method, path string, form url.Values, o
 
 // cause takes off what the HTTP client wraps around an error: method and address, which the caller knows.
 func cause(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

@@ -48,16 +48,20 @@ func TestRESTCalls(t *testing.T) {
 		want string // method, path and form
 		call func(r *client.REST) error
 	}{
-		{"POST /pools/default/buckets bucketType=ephemeral&durabilityMinLevel=majority&evictionPolicy=nruEviction&flushEnabled=1" +
-			"&maxTTL=5&name=a+b&numVBuckets=64&ramQuota=100&replicaNumber=1",
-			func(r *client.REST) error { return r.CreateBucket(t.Context(), bucket) }},
+		{
+			"POST /pools/default/buckets bucketType=ephemeral&durabilityMinLevel=majority&evictionPolicy=nruEviction&flushEnabled=1" +
+				"&maxTTL=5&name=a+b&numVBuckets=64&ramQuota=100&replicaNumber=1",
+			func(r *client.REST) error { return r.CreateBucket(t.Context(), bucket) },
+		},
 		{"POST /pools/default/buckets/a%25b ramQuota=7", func(r *client.REST) error {
 			return r.UpdateBucket(t.Context(), "a%b", url.Values{"ramQuota": {"7"}})
 		}},
 		{"DELETE /pools/default/buckets/b ", func(r *client.REST) error { return r.DropBucket(t.Context(), "b") }},
 		{"POST /pools/default/buckets/b/controller/doFlush ", func(r *client.REST) error { return r.FlushBucket(t.Context(), "b") }},
-		{"PUT /settings/rbac/users/local/bob%2Fx groups=g%2Ch&name=Bob&password=pw&roles=admin%2Cdata_reader%5Bb%3As%5D",
-			func(r *client.REST) error { return r.PutUser(t.Context(), user, "pw") }},
+		{
+			"PUT /settings/rbac/users/local/bob%2Fx groups=g%2Ch&name=Bob&password=pw&roles=admin%2Cdata_reader%5Bb%3As%5D",
+			func(r *client.REST) error { return r.PutUser(t.Context(), user, "pw") },
+		},
 		{"DELETE /settings/rbac/users/local/bob ", func(r *client.REST) error {
 			return r.DeleteUser(t.Context(), spec.DomainLocal, "bob")
 		}},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -103,10 +104,8 @@ func port(name, value, help string, field func(*Settings) *int) Setting {
 }
 
 func oneOf(v string, allowed ...string) error {
-	for _, a := range allowed {
-		if v == a {
-			return nil
-		}
+	if slices.Contains(allowed, v) {
+		return nil
 	}
 	return fmt.Errorf("%q is none of %s", v, strings.Join(allowed, ", "))
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -116,12 +117,7 @@ func (op Op) among(kinds []Kind) bool {
 	if len(kinds) == 0 {
 		return op.Kind.Changes()
 	}
-	for _, k := range kinds {
-		if k == op.Kind {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(kinds, op.Kind)
 }
 
 // verdict asks the judge and lets the delay pass.

@@ -9,7 +9,7 @@ package invariant
 import "fmt"
 
 // Violation is the value that a broken invariant panics with.
-type Violation struct{ Text string }
+type Violation struct{ Text string } //nolint:errname // it is panicked with, never returned
 
 // Error makes a Violation readable in crash output.
 func (v Violation) Error() string { return "invariant violated: " + v.Text }

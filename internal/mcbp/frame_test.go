@@ -15,10 +15,14 @@ import (
 // frames are one of each kind, with every field set.
 func frames() []mcbp.Frame {
 	return []mcbp.Frame{
-		{Magic: mcbp.MagicRequest, Opcode: mcbp.OpSet, Datatype: 1, VB: 528, Opaque: 0xdeadbeef, CAS: 1<<63 + 5,
-			Extras: []byte("12345678"), Key: []byte("hello"), Value: []byte(`{"a":1}`)},
-		{Magic: mcbp.MagicFlexRequest, Opcode: mcbp.OpSet, VB: 1, FrameExtras: []byte{0x11, 1}, Extras: []byte("12345678"),
-			Key: bytes.Repeat([]byte("k"), 251), Value: []byte("v")},
+		{
+			Magic: mcbp.MagicRequest, Opcode: mcbp.OpSet, Datatype: 1, VB: 528, Opaque: 0xdeadbeef, CAS: 1<<63 + 5,
+			Extras: []byte("12345678"), Key: []byte("hello"), Value: []byte(`{"a":1}`),
+		},
+		{
+			Magic: mcbp.MagicFlexRequest, Opcode: mcbp.OpSet, VB: 1, FrameExtras: []byte{0x11, 1}, Extras: []byte("12345678"),
+			Key: bytes.Repeat([]byte("k"), 251), Value: []byte("v"),
+		},
 		{Magic: mcbp.MagicResponse, Opcode: mcbp.OpGet, VB: uint16(mcbp.StatusNotFound), Opaque: 7},
 		{Magic: mcbp.MagicFlexResponse, Opcode: mcbp.OpGet, FrameExtras: []byte{2, 0, 9}, Extras: []byte("flag"), Value: []byte("x")},
 		{Magic: mcbp.MagicServerRequest, Opcode: mcbp.OpClusterConfigPush, Extras: make([]byte, 16), Key: []byte("default")},

@@ -47,7 +47,15 @@ func FuzzDecode(f *testing.F) {
 // FuzzFrameInfos parses arbitrary framing extras: no panic, and what was understood survives being written again.
 func FuzzFrameInfos(f *testing.F) {
 	for _, b := range [][]byte{
-		{}, {0x00}, {0x11, 1}, {0x13, 3, 0x27, 0x10}, {0x43, '^', 'm', 'e'}, {0x50}, {0xff, 0, 0}, {0x4f, 5, 'a'}, {0xf0, 1},
+		{},
+		{0x00},
+		{0x11, 1},
+		{0x13, 3, 0x27, 0x10},
+		{0x43, '^', 'm', 'e'},
+		{0x50},
+		{0xff, 0, 0},
+		{0x4f, 5, 'a'},
+		{0xf0, 1},
 		append([]byte{0x4f, 20 - 15}, "a-user-name-of-20-by"...),
 	} {
 		f.Add(b, byte(mcbp.OpSet))

@@ -79,8 +79,12 @@ func TestFrameInfos(t *testing.T) {
 		"cut id escape":      {mcbp.OpSet, []byte{0xf0}, mcbp.StatusInvalid, mcbp.RequestInfos{}},
 		"cut length escape":  {mcbp.OpSet, []byte{0x4f}, mcbp.StatusInvalid, mcbp.RequestInfos{}},
 		"both escapes":       {mcbp.OpSet, []byte{0xff, 0, 0}, mcbp.StatusInvalid, mcbp.RequestInfos{}},
-		"several": {mcbp.OpSet, []byte{0x11, 2, 0x50, 0x41, 'u'}, 0,
-			mcbp.RequestInfos{Durability: 2, PreserveExpiry: true, Impersonate: []byte("u")}},
+		"several": {
+			mcbp.OpSet,
+			[]byte{0x11, 2, 0x50, 0x41, 'u'},
+			0,
+			mcbp.RequestInfos{Durability: 2, PreserveExpiry: true, Impersonate: []byte("u")},
+		},
 	} {
 		var got mcbp.RequestInfos
 		status, text := got.Parse(c.in, mcbp.Lookup(c.op))

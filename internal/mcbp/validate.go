@@ -3,6 +3,7 @@ package mcbp
 import (
 	"math/bits"
 	"strconv"
+	"strings"
 )
 
 // Bounds of keys on the wire, in bytes (wire.md 18).
@@ -71,7 +72,7 @@ func (o *Op) keyFault(n int, collections bool) string {
 		return "Request must include key"
 	case o.Collection && collections && n > MaxPrefixedKey:
 		return "Key length exceeds 251"
-	case n > MaxKey && !(o.Collection && collections):
+	case n > MaxKey && (!o.Collection || !collections):
 		return "Key length exceeds 250"
 	}
 	return ""
@@ -81,13 +82,9 @@ func (o *Op) extrasFault() string {
 	if o.Extras == 1 {
 		return "Request must not include extras"
 	}
-	text := "Request must include extras of length "
-	for mask, first := o.Extras, true; mask != 0; mask &= mask - 1 {
-		if !first {
-			text += " or "
-		}
-		first = false
-		text += strconv.Itoa(bits.TrailingZeros64(mask))
+	var lengths []string
+	for mask := o.Extras; mask != 0; mask &= mask - 1 {
+		lengths = append(lengths, strconv.Itoa(bits.TrailingZeros64(mask)))
 	}
-	return text
+	return "Request must include extras of length " + strings.Join(lengths, " or ")
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -212,7 +213,7 @@ func (p *peer) next() (mcbp.Frame, error) {
 		}
 		chunk := make([]byte, 64<<10)
 		n, err = p.conn.Read(chunk)
-		p.buf = append(p.buf[:len(p.buf):len(p.buf)], chunk[:n]...)
+		p.buf = append(slices.Clip(p.buf), chunk[:n]...)
 		if n == 0 && err != nil {
 			return f, err
 		}

@@ -69,7 +69,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.peer.enter(user, bucket, features...)
 		return ""
 	case "send":
-		for _, line := range strings.Split(strings.TrimSpace(d.Input), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(d.Input), "\n") {
 			s.peer.write(s.request(t, line))
 		}
 		return s.replies()

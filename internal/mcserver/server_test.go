@@ -311,7 +311,7 @@ func TestConcurrentClients(t *testing.T) {
 				p := w.dial().enter("app", "default", mcbp.FeatureDuplex, mcbp.FeatureConfigPushBrief)
 				key := string(rune('a' + i))
 				for range 10 {
-					p.write(mcbp.AppendRequest(nil, ptr(storeFrame(mcbp.OpSet, 1, key, "v"))))
+					p.write(mcbp.AppendRequest(nil, new(storeFrame(mcbp.OpSet, 1, key, "v"))))
 				}
 				for replies := 0; replies < 10; {
 					f, err := p.next()
@@ -334,8 +334,6 @@ func TestConcurrentClients(t *testing.T) {
 	cancel()
 	group.Wait()
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // TestLargeFrame: a value above the bucket's limit is received, refused and forgotten; the connection goes on.
 func TestLargeFrame(t *testing.T) {

@@ -165,7 +165,7 @@ func (n *numbers) failedLogins() uint64 {
 	return sum
 }
 
-func statNothing(*conn, context.Context, *emitter, []string) error { return nil }
+func statNothing(*conn, context.Context, *emitter, []string) error { return nil } //nolint:revive // the receiver of method expressions comes first
 
 func (c *conn) statSettings(_ context.Context, e *emitter, _ []string) error {
 	e.num("maxconns", uint64(c.server.options.MaxConnections))

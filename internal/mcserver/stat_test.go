@@ -56,7 +56,7 @@ func TestStatGroups(t *testing.T) {
 		if status != mcbp.StatusSuccess {
 			t.Errorf("stat %q: %s", group, status.String())
 		}
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			if got[name] == "" {
 				t.Errorf("stat %q has no %s", group, name)
 			}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,8 +97,8 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 // Close releases what Open took. Run does it by itself.
 func (n *Node) Close() error {
 	var errs []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		errs = append(errs, n.closers[i].Close())
+	for _, c := range slices.Backward(n.closers) {
+		errs = append(errs, c.Close())
 	}
 	n.closers = nil
 	return errors.Join(errs...)
@@ -292,7 +293,7 @@ func (n *Node) Run(ctx context.Context) error {
 	case failed := <-n.fatal:
 		cancel()
 		select { // what can end does so; the disk is not written any more
-		case <-done:
+		case <-done: //nolint:errcheck // the disk's failure is what counts
 		case <-time.After(fatalGrace):
 		}
 		return &FatalError{failed}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -73,8 +74,8 @@ func (s *Sequence) Run(ctx context.Context) error {
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", e.name, e.err))
 	}
-	for i := len(running) - 1; i >= 0; i-- {
-		if err := s.stop(running[i]); err != nil {
+	for _, a := range slices.Backward(running) {
+		if err := s.stop(a); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -8,6 +8,7 @@ package spec
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // FieldError is a validation failure of one named field of a form; Field is the name that the management API uses for it.
@@ -18,18 +19,15 @@ type FieldError struct {
 
 // Invalid collects everything that is wrong with a value, so that a person can mend all of it at once. It is returned as an
 // error only when it holds at least one entry.
-type Invalid []FieldError
+type Invalid []FieldError //nolint:errname // it is a list, and reads as one where it is filled
 
 // Error lists all failures.
 func (e Invalid) Error() string {
-	s := ""
+	list := make([]string, len(e))
 	for i, f := range e {
-		if i > 0 {
-			s += "; "
-		}
-		s += f.Field + ": " + f.Text
+		list[i] = f.Field + ": " + f.Text
 	}
-	return s
+	return strings.Join(list, "; ")
 }
 
 func (e *Invalid) add(ok bool, field, text string) {

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"github.com/charpoy/charpoy/internal/change"
@@ -149,5 +148,3 @@ func opText(op change.Op) string {
 	}
 	return fmt.Sprint(op)
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -141,7 +141,7 @@ func purge(t *testing.T, w *writer, input string) error {
 	_, l, err := w.b.Local(w.vb)
 	must(t, err)
 	var list []Tombstone
-	for _, key := range strings.Fields(input) {
+	for key := range strings.FieldsSeq(input) {
 		m := w.disk[key]
 		list = append(list, Tombstone{Seqno: m.Seqno, Key: m.Key})
 		l.Purge = max(l.Purge, m.Seqno)
