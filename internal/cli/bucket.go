@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/charpoy/charpoy/internal/client"
@@ -109,11 +110,20 @@ func (c *bucketGetCmd) Run(a *app, t *tree) error {
 		}
 		out := &table{columns: []string{"setting", "value"}}
 		for _, row := range [][2]string{
-			{"name", l.Name}, {"uuid", l.UUID}, {"type", l.Type}, {"quota", size(l.QuotaBytes)},
-			{"replicas", strconv.Itoa(l.Replicas)}, {"vbuckets", strconv.Itoa(l.VBuckets)}, {"eviction", l.Eviction},
-			{"compression", l.Compression}, {"max ttl", span(time.Duration(l.MaxTTL) * time.Second)},
-			{"min durability", l.MinDurability}, {"flush", strconv.FormatBool(l.Flush)}, {"items", groups(int64(l.Items))},
-			{"memory", size(int64(l.MemoryBytes))}, {"disk", size(int64(l.DiskBytes))},
+			{"name", l.Name},
+			{"uuid", l.UUID},
+			{"type", l.Type},
+			{"quota", size(l.QuotaBytes)},
+			{"replicas", strconv.Itoa(l.Replicas)},
+			{"vbuckets", strconv.Itoa(l.VBuckets)},
+			{"eviction", l.Eviction},
+			{"compression", l.Compression},
+			{"max ttl", span(time.Duration(l.MaxTTL) * time.Second)},
+			{"min durability", l.MinDurability},
+			{"flush", strconv.FormatBool(l.Flush)},
+			{"items", groups(int64(l.Items))},
+			{"memory", size(int64(l.MemoryBytes))},
+			{"disk", size(int64(l.DiskBytes))},
 		} {
 			out.add(nil, row[0], row[1])
 		}
@@ -131,11 +141,11 @@ func bucketError(ctx context.Context, r *client.REST, name string, err error) er
 	if listing != nil || len(list) == 0 {
 		return f
 	}
-	names := ""
+	names := make([]string, len(list))
 	for i := range list {
-		names += " " + list[i].Name
+		names[i] = list[i].Name
 	}
-	return f.do("Buckets:%s", names)
+	return f.do("Buckets: %s", strings.Join(names, ", "))
 }
 
 // bucketSettings are the flags of create and update.

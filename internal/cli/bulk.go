@@ -78,17 +78,17 @@ type load struct {
 	with  client.With
 }
 
-// badLine is a line that could not be loaded.
-type badLine struct {
+// lineError is a line that could not be loaded.
+type lineError struct {
 	line int64
 	err  error
 }
 
 // Error names the line.
-func (e *badLine) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
+func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
 
 // Unwrap gives what was wrong.
-func (e *badLine) Unwrap() error { return e.err }
+func (e *lineError) Unwrap() error { return e.err }
 
 // loader writes documents with many requests under way. Two documents with one key are written in their order, since a key
 // always goes to the same worker.
@@ -96,11 +96,11 @@ type loader struct {
 	bulk    *bulk
 	op      storeFunc
 	workers int
-	// next gives the documents in turn and is called by one goroutine. Errors: io.EOF at the end; a *badLine, after which it
+	// next gives the documents in turn and is called by one goroutine. Errors: io.EOF at the end; a *lineError, after which it
 	// goes on; others end the load. The value must stay as it is.
 	next func() (load, error)
 	// bad is told of each line that cannot be loaded; an error ends the load. It may be called concurrently.
-	bad func(*badLine) error
+	bad func(*lineError) error
 	// moved is told after each document, concurrently.
 	moved func(loaderState)
 
@@ -168,13 +168,13 @@ func (l *loader) write(ctx context.Context, d load) error {
 		l.finish(d.line, int64(len(d.value)), true)
 		return nil
 	case aboutDocument(err):
-		return l.fault(&badLine{d.line, about(d.key, err)})
+		return l.fault(&lineError{d.line, about(d.key, err)})
 	}
 	return err
 }
 
 // fault notes a line that cannot be loaded.
-func (l *loader) fault(e *badLine) error {
+func (l *loader) fault(e *lineError) error {
 	if err := l.bad(e); err != nil {
 		return err
 	}

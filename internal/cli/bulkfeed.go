@@ -13,7 +13,7 @@ func (l *loader) feed(ctx context.Context, queues []chan load) error {
 	last := l.mu.frontier.done // nobody else runs yet
 	for {
 		d, err := l.next()
-		var bad *badLine
+		var bad *lineError
 		if errors.As(err, &bad) {
 			d.line = bad.line
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,10 +15,10 @@ import (
 type importMark struct {
 	Kind   string `json:"kind"` // "import"
 	Source string `json:"source"`
-	Size   int64  `json:"size"` // of the source, to notice that it is another one
 	Bucket string `json:"bucket"`
 	Keys   string `json:"keys"` // the template or field, which must be the same when going on
 	Line   int64  `json:"line"`
+	Sum    uint64 `json:"sum"` // of the lines up to Line, to notice that the source is another one
 	Docs   int64  `json:"docs"`
 	Bytes  int64  `json:"bytes"`
 	Failed int64  `json:"failed,omitempty"`
@@ -58,7 +59,7 @@ func loadMark(name string, mark any) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("checkpoint: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxMark))
 	if err != nil {
 		return false, fmt.Errorf("checkpoint: %w", err)
@@ -96,6 +97,37 @@ func writeAtomically(name string, content []byte, mode os.FileMode) (err error) 
 		return err
 	}
 	return os.Rename(f.Name(), name)
+}
+
+// prefixSums knows the checksum of all lines up to each one that is not finished yet, so that a checkpoint can tell later
+// whether the lines before it are still the same. Lines after it may be mended. The owner locks.
+type prefixSums struct {
+	table *crc64.Table
+	read  prefixSum   // up to the last line read
+	ahead []prefixSum // of lines read and perhaps not finished, in order
+	done  prefixSum   // up to the last line asked for
+}
+
+type prefixSum struct {
+	line int64
+	sum  uint64
+}
+
+func newPrefixSums() *prefixSums { return &prefixSums{table: crc64.MakeTable(crc64.ECMA)} }
+
+// add takes the next line that was read.
+func (p *prefixSums) add(line int64, content []byte) {
+	p.read = prefixSum{line, crc64.Update(crc64.Update(p.read.sum, p.table, content), p.table, []byte{'\n'})}
+	p.ahead = append(p.ahead, p.read)
+}
+
+// upTo gives the checksum of the lines up to one, which never falls from call to call.
+func (p *prefixSums) upTo(line int64) uint64 {
+	for len(p.ahead) > 0 && p.ahead[0].line <= line {
+		p.done = p.ahead[0]
+		p.ahead = p.ahead[1:]
+	}
+	return p.done.sum
 }
 
 // frontier knows up to which line everything is done, while lines are finished in any order. It is not safe for

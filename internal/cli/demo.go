@@ -21,7 +21,8 @@ import (
 
 // demoCmd starts a node with sample data.
 type demoCmd struct {
-	Once bool `help:"End after the look-ups instead of staying up."`
+	Once      bool `help:"End after the look-ups instead of staying up."`
+	FreePorts bool `help:"Use free ports even if nobody has the default ones."`
 }
 
 // Help is the long help.
@@ -71,7 +72,7 @@ func (c *demoCmd) Run(a *app) error {
 
 // settings are the default ports, or free ones if one is taken. What the environment says about nodes does not concern a
 // demo, but for the log.
-func (*demoCmd) settings(a *app, dir string) (*config.Settings, error) {
+func (c *demoCmd) settings(a *app, dir string) (*config.Settings, error) {
 	process, own := *a.Process, *a
 	own.Process = &process
 	process.Env = func(name string) (string, bool) {
@@ -83,6 +84,9 @@ func (*demoCmd) settings(a *app, dir string) (*config.Settings, error) {
 	fixed := map[string]string{"data": dir}
 	if a.env("CHARPOY_LOG_LEVEL") == "" {
 		fixed["log-level"] = "warn"
+	}
+	if c.FreePorts {
+		maps.Copy(fixed, freePorts())
 	}
 	s, _, err := own.settings("", nil, fixed)
 	if err != nil {
@@ -155,14 +159,32 @@ func (d *demo) count(ctx context.Context) error {
 		return err
 	}
 	defer rest.Close() //nolint:errcheck // it only ends idle connections
-	info, err := rest.Bucket(ctx, demoBucket)
-	if err != nil {
-		return err
+	var info client.BucketInfo
+	for begun := time.Now(); ; {
+		if info, err = rest.Bucket(ctx, demoBucket); err != nil {
+			return err
+		}
+		if info.Stats.Items >= sample.Cities {
+			break
+		}
+		if time.Since(begun) > countLimit {
+			return fmt.Errorf("%s cities were written, but the server counts %s documents", groups(sample.Cities), groups(int64(info.Stats.Items)))
+		}
+		if !sleep(ctx, countPause) {
+			return context.Cause(ctx)
+		}
 	}
 	_, err = fmt.Fprintf(d.app.Stdout, "The server counts %s documents in the bucket %s (%s of memory).\n",
 		groups(int64(info.Stats.Items)), demoBucket, size(int64(info.Stats.MemBytes)))
 	return err
 }
+
+// The number of documents that the management port tells is that of the last report of the data plane, some hundred
+// milliseconds old.
+const (
+	countLimit = 10 * time.Second
+	countPause = 50 * time.Millisecond
+)
 
 // Cities that are looked up, by their geonameid: Stuttgart, Lahore, Quito.
 func lookedUp() []int { return []int{2825297, 1172451, 3652462} }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 
@@ -55,8 +54,7 @@ func (f *failure) do(format string, args ...any) *failure {
 
 // describe turns any error into a failure: what the command knows wins over what can be told from the error alone.
 func describe(ctx context.Context, err error) *failure {
-	var known *failure
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*failure](err); ok {
 		return &failure{code: known.code, err: err, hint: known.hint}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -68,8 +66,7 @@ func describe(ctx context.Context, err error) *failure {
 	if f := describeRemote(err); f != nil {
 		return f
 	}
-	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return &failure{code: exitUnreachable, err: err, hint: "Is the server running, and is --server its address?"}
 	}
 	return &failure{code: exitFailed, err: err}

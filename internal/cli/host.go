@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -53,12 +54,12 @@ func (a *app) host(s *config.Settings, use func(context.Context, *node.Node) err
 	switch {
 	case failure != nil:
 		return failure
-	case used != nil && !(a.ctx.Err() != nil && errors.Is(used, context.Canceled)):
+	case a.ctx.Err() != nil:
+		return nil // the end was asked for; what use was about to do then is of no interest
+	case used != nil:
 		return used
-	case a.ctx.Err() == nil && used == nil:
-		return errors.New("the node ended by itself")
 	}
-	return nil
+	return errors.New("the node ended by itself")
 }
 
 // errEnd is what use returns to end a node that is no longer needed.
@@ -129,13 +130,17 @@ func (a *app) banner(n *node.Node, s *config.Settings, password, remark string) 
 	if password != "" {
 		row("password", "%s%s", password, remark)
 	}
+	dir := s.Data
+	if abs, err := filepath.Abs(dir); err == nil && dir != "" {
+		dir = abs
+	}
 	switch {
-	case s.Data == "":
+	case dir == "":
 		row("data", "in memory only: nothing is kept")
 	case n.Fresh():
-		row("data", "%s (new)", s.Data)
+		row("data", "%s (new)", dir)
 	default:
-		row("data", "%s", s.Data)
+		row("data", "%s", dir)
 	}
 	if found := n.Summary(); found != "" && !n.Fresh() {
 		row("found", "%s", found)

@@ -80,10 +80,10 @@ type importJob struct {
 	lineToLoad func(line []byte) (load, error)
 	file       string // of the checkpoint; empty: none is kept
 	mark       importMark
-	from       int64 // the line up to which an earlier run came
 
 	mu struct {
 		sync.Mutex
+		sums    *prefixSums
 		saved   time.Time
 		refused bool // the checkpoint could not be written; told once
 	}
@@ -128,10 +128,10 @@ func (j *importJob) prepare() (err error) {
 func (j *importJob) resume() error {
 	c := j.cmd
 	want := importMark{
-		Kind: "import", Source: c.Source, Size: j.source.size, Bucket: c.bucket(j.app),
-		Keys: c.Key + "\x00" + c.KeyField,
+		Kind: "import", Source: c.Source, Bucket: c.bucket(j.app), Keys: c.Key + "\x00" + c.KeyField,
 	}
 	j.mark = want
+	j.mu.sums = newPrefixSums()
 	if j.file == "" || c.Restart {
 		return nil
 	}
@@ -141,18 +141,38 @@ func (j *importJob) resume() error {
 		return err
 	}
 	same := found
-	same.Line, same.Docs, same.Bytes, same.Failed = 0, 0, 0, 0
+	same.Line, same.Sum, same.Docs, same.Bytes, same.Failed = 0, 0, 0, 0, 0
 	if same != want {
 		return fail(exitConflict, "the checkpoint %s is that of another import (bucket %s, source %s)", j.file, found.Bucket, found.Source).
 			do("Add --restart to begin at the first line, or --checkpoint with another file.")
 	}
-	for j.source.line < found.Line {
-		if _, _, err := j.source.next(); err != nil && !errors.Is(err, errLongLine) {
-			return fmt.Errorf("skip the %d lines that are loaded: %w", found.Line, err)
+	if err := j.skip(found.Line); err != nil {
+		return err
+	}
+	if j.mu.sums.upTo(found.Line) != found.Sum {
+		return fail(exitConflict, "the first %s lines of %s are not those that were loaded", groups(found.Line), c.Source).
+			do("Add --restart to begin at the first line.")
+	}
+	j.mark = found
+	j.app.note("going on after line %s (%s)", groups(found.Line), j.file)
+	return nil
+}
+
+// skip passes over the lines that are loaded already.
+func (j *importJob) skip(to int64) error {
+	for j.source.line < to {
+		line, number, err := j.source.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil // blank lines at the end, or a shorter source, which its checksum tells
+		case err == nil && number <= to:
+			j.mu.sums.add(number, line)
+		case err == nil:
+			return fail(exitConflict, "line %d of %s was blank and is no more", to, j.cmd.Source).do("Add --restart to begin at the first line.")
+		case !errors.Is(err, errLongLine):
+			return fmt.Errorf("skip the %d lines that are loaded: %w", to, err)
 		}
 	}
-	j.mark, j.from = found, found.Line
-	j.app.note("going on after line %s (%s)", groups(found.Line), j.file)
 	return nil
 }
 
@@ -206,7 +226,7 @@ func (j *importJob) state(s loaderState) meterState {
 func (j *importJob) next() (load, error) {
 	line, number, err := j.source.next()
 	if errors.Is(err, errLongLine) {
-		return load{}, &badLine{number, err}
+		return load{}, &lineError{number, err}
 	}
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
@@ -214,9 +234,14 @@ func (j *importJob) next() (load, error) {
 		}
 		return load{}, err
 	}
+	if j.file != "" {
+		j.mu.Lock()
+		j.mu.sums.add(number, line)
+		j.mu.Unlock()
+	}
 	d, err := j.lineToLoad(line)
 	if err != nil {
-		return load{}, &badLine{number, err}
+		return load{}, &lineError{number, err}
 	}
 	own := d.with
 	d.with = j.with
@@ -258,7 +283,7 @@ func exportedLine(line []byte) (load, error) {
 }
 
 // bad reports a line that cannot be loaded.
-func (j *importJob) bad(e *badLine) error {
+func (j *importJob) bad(e *lineError) error {
 	if j.cmd.SkipBad {
 		j.app.complain(j.cmd.Source, e)
 		return nil
@@ -268,7 +293,7 @@ func (j *importJob) bad(e *badLine) error {
 }
 
 // complain reports a line on the standard error.
-func (a *app) complain(source string, e *badLine) {
+func (a *app) complain(source string, e *lineError) {
 	fmt.Fprintf(a.Stderr, "%s: %s\n", source, printable(e.Error()))
 }
 
@@ -295,6 +320,7 @@ func (j *importJob) saveLocked(s loaderState) bool {
 		return false
 	}
 	j.mark.Line, j.mark.Docs, j.mark.Bytes, j.mark.Failed = s.Line, s.Docs, s.Bytes, s.Failed
+	j.mark.Sum = j.mu.sums.upTo(s.Line)
 	err := saveMark(j.file, &j.mark)
 	if err != nil && !j.mu.refused {
 		j.mu.refused = true
@@ -307,7 +333,7 @@ func (j *importJob) saveLocked(s loaderState) bool {
 func loadAll(ctx context.Context, b *bulk, next func() (load, error), moved func(loaderState)) (loaderState, error) {
 	l := &loader{
 		bulk: b, op: (*client.Conn).Set, workers: bulkWorkers, next: next, moved: moved,
-		bad: func(e *badLine) error { return e },
+		bad: func(e *lineError) error { return e },
 	}
 	return l.run(ctx)
 }

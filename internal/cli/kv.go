@@ -48,7 +48,7 @@ func (d *documents) with(a *app, f func(*client.Conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // every call has had its answer
+	defer c.Close()
 	return f(c)
 }
 

@@ -45,7 +45,8 @@ func openLines(name string, stdin io.Reader) (*lineSource, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(err, s.close())
 	}
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) && !(strings.HasSuffix(name, ".gz") && len(magic) > 0) {
+	zipped := bytes.Equal(magic, []byte{0x1f, 0x8b}) || strings.HasSuffix(name, ".gz") && len(magic) > 0
+	if !zipped {
 		return s, nil
 	}
 	unzip, err := gzip.NewReader(s.in)

@@ -166,8 +166,10 @@ func (m *meter) drawLocked(event string, now time.Time) {
 	rate, percent, left := m.figuresLocked(now)
 	s := m.mu.state
 	if m.style == meterEvents {
-		e := meterEvent{Event: event, Label: m.label, Docs: s.Docs, Bytes: s.Bytes, Failed: s.Failed,
-			Rate: rate, Seconds: now.Sub(m.mu.start).Seconds(), Percent: max(0, percent), ETA: max(0, left.Seconds())}
+		e := meterEvent{
+			Event: event, Label: m.label, Docs: s.Docs, Bytes: s.Bytes, Failed: s.Failed,
+			Rate: rate, Seconds: now.Sub(m.mu.start).Seconds(), Percent: max(0, percent), ETA: max(0, left.Seconds()),
+		}
 		line, err := json.Marshal(e)
 		if err == nil {
 			fmt.Fprintf(m.w, "%s\n", line)

@@ -262,7 +262,7 @@ func noBucket(ctx context.Context, o client.Options, err error) error {
 	if err != nil {
 		return f
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close()
 	names, err := c.Buckets(ctx)
 	if err != nil || len(names) == 0 {
 		return f

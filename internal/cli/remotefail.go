@@ -57,10 +57,11 @@ func describeRemote(err error) *failure {
 			return &failure{code: v.code, err: err, hint: v.hint}
 		}
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return &failure{code: exitUnreachable, err: err,
-			hint: "Is the server running, and is --server (CHARPOY_SERVER) its address? Start one with: charpoy demo"}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return &failure{
+			code: exitUnreachable, err: err,
+			hint: "Is the server running, and is --server (CHARPOY_SERVER) its address? Start one with: charpoy demo",
+		}
 	}
 	return nil
 }

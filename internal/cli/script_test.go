@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 const testPassword = "correct horse"
 
 // startNode starts a node in this process, in memory and on free ports, and ends it with the test.
-func startNode(t testing.TB, buckets string) *node.Node {
-	t.Helper()
+func startNode(tb testing.TB, buckets string) *node.Node {
+	tb.Helper()
 	s, _, err := config.Resolve(config.Sources{
 		Flags: map[string]string{
 			"kv-port": "0", "kv-tls-port": "0", "http-port": "0", "http-tls-port": "0", "views-port": "0", "buckets": buckets,
@@ -42,13 +42,13 @@ func startNode(t testing.TB, buckets string) *node.Node {
 		Env: func(name string) (string, bool) { return testPassword, name == "CHARPOY_PASSWORD" },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	n, err := node.Open(t.Context(), node.Options{Settings: s, Version: "1.2.3"})
+	n, err := node.Open(tb.Context(), node.Options{Settings: s, Version: "1.2.3"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var (
 		wait  sync.WaitGroup
 		ended = make(chan struct{})
@@ -56,10 +56,10 @@ func startNode(t testing.TB, buckets string) *node.Node {
 	wait.Go(func() {
 		defer close(ended)
 		if err := n.Run(ctx); err != nil {
-			t.Errorf("the node ended with %v", err)
+			tb.Errorf("the node ended with %v", err)
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		wait.Wait()
 	})
@@ -68,9 +68,9 @@ func startNode(t testing.TB, buckets string) *node.Node {
 	select {
 	case <-n.Ready():
 	case <-ended:
-		t.FailNow()
+		tb.FailNow()
 	case <-limit.C:
-		t.Fatal("the node does not become ready")
+		tb.Fatal("the node does not become ready")
 	}
 	return n
 }

@@ -41,7 +41,7 @@ func givenSettings(plugins kong.Plugins) map[string]string {
 		if !s.Flag {
 			continue
 		}
-		if p, ok := v.FieldByName(fieldName(s.Name)).Interface().(*string); ok && p != nil {
+		if p, ok := reflect.TypeAssert[*string](v.FieldByName(fieldName(s.Name))); ok && p != nil {
 			given[s.Name] = *p
 		}
 	}
