@@ -49,12 +49,13 @@ func sections() []section {
 		{"memory", measureMemory},
 		{"warmup", measureWarmup},
 		{"gc", measureGC},
+		{"flush", measureFlush},
 		{"engine", measureEngine},
 	}
 }
 
 func main() {
-	only := flag.String("only", "", "comma separated sections; empty = all: process, memory, warmup, gc, engine")
+	only := flag.String("only", "", "comma separated sections; empty = all: process, memory, warmup, gc, flush, engine")
 	asJSON := flag.Bool("json", false, "print one JSON object a figure")
 	flag.Parse()
 	if err := bench(*only, *asJSON); err != nil {
