@@ -24,10 +24,12 @@ func counters(s *session) error {
 		{false, 5, 10, 10}, // made: the initial value counts, not the delta
 		{false, 5, 10, 15},
 		{true, 3, 0, 12},
-		{true, 100, 0, 0},                                    // never below zero
-		{false, 1<<64 - 1, 0, 1<<64 - 1},                     // the largest
-		{false, 2, 0, 1},                                     // and around
-		{true, 1, 0, 0}, {false, 10, 0, 10}, {true, 1, 0, 9}, // the number of digits shrinks
+		{true, 100, 0, 0},                // never below zero
+		{false, 1<<64 - 1, 0, 1<<64 - 1}, // the largest
+		{false, 2, 0, 1},                 // and around
+		{true, 1, 0, 0},
+		{false, 10, 0, 10},
+		{true, 1, 0, 9}, // the number of digits shrinks
 	} {
 		var result *gocb.CounterResult
 		var err error

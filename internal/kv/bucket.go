@@ -182,11 +182,13 @@ func (b *Bucket) enter(ctx context.Context, conf *config, k *Key) (*vBucket, err
 		if vb.mu.state == vbucket.Active && vb.mu.ready {
 			return vb, nil
 		}
-		state, closed, warm := vb.mu.state, vb.mu.closed, vb.mu.warm
+		state, closed, warm, damage := vb.mu.state, vb.mu.closed, vb.mu.warm, vb.mu.disk.damage
 		vb.mu.Unlock()
 		switch {
 		case closed:
 			return nil, ErrClosed
+		case damage != nil:
+			return nil, damage
 		case state != vbucket.Active:
 			return nil, &NotMyVBucketError{VB: k.VB, State: state}
 		}

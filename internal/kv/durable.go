@@ -27,7 +27,7 @@ func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.
 	wait := &waiter{seqno: w.Seqno, done: make(chan error, 1)}
 	vb.mu.Lock()
 	switch {
-	case vb.mu.uuid != w.UUID || vb.mu.closed: // emptied meanwhile
+	case vb.mu.uuid != w.UUID || vb.mu.closed || b.persist != nil && b.persist.failed.Load(): // emptied meanwhile, or the disk has failed
 		vb.mu.Unlock()
 		return ErrDurabilityAmbiguous
 	case vb.mu.persisted >= w.Seqno:

@@ -169,7 +169,8 @@ type sweep struct {
 
 // ejectVBucket ejects from one vBucket until it has given its share.
 func (p *persistence) ejectVBucket(conf *config, vb *vBucket, active bool, share func(own int64) int64) (values int,
-	held bool) {
+	held bool,
+) {
 	vb.mu.Lock()
 	own := vb.mu.valueBytes
 	if (vb.mu.state == vbucket.Active) != active || own == 0 || vb.mu.closed {

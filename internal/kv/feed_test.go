@@ -213,7 +213,7 @@ func TestTombstonePurge(t *testing.T) {
 	if k.expirePass(t.Context()); k.vbs[0].mu.tombstones != 0 || k.vbs[0].mu.purge != 2 {
 		t.Errorf("%d tombstones, purged up to %d", k.vbs[0].mu.tombstones, k.vbs[0].mu.purge)
 	}
-	var rollback = k.rollback(r.Add(0, vbucket.Position{UUID: at.UUID, Seqno: 1}))
+	rollback := k.rollback(r.Add(0, vbucket.Position{UUID: at.UUID, Seqno: 1}))
 	if rollback.To != 0 {
 		t.Errorf("rollback to %d", rollback.To)
 	}

@@ -251,7 +251,8 @@ func (w *copier) purge(vb *vBucket) (bool, error) {
 
 // oldTombstones lists the tombstones on disk up to a seqno that old approves of, and counts the others.
 func (w *copier) oldTombstones(vb *vBucket, limit vbucket.Seqno, old func(uint32) bool) (list []storage.Tombstone, left int,
-	err error) {
+	err error,
+) {
 	scan, err := w.b.store.ScanMeta(vb.id)
 	if err != nil {
 		return nil, 0, err

@@ -14,17 +14,20 @@ func (p *persistence) keep(ctx context.Context) {
 	defer quick.Stop()
 	purge := time.NewTicker(p.b.options.PurgeInterval)
 	defer purge.Stop()
-	items := int64(0)
+	size := int64(0) // of an item, on average
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-quick.C:
-			p.setBrake(items)
+			p.setBrake(size)
 		case <-slow.C:
-			items = p.lookAround()
+			size = p.lookAround()
 			if err := p.watchDisk(); err != nil && ctx.Err() == nil {
 				p.b.logger.Warn("cannot watch the disk", "error", err)
+			}
+			if n, err := p.b.store.DiskBytes(); err == nil { // else the store has failed, which others report
+				p.space.Store(n)
 			}
 		case <-purge.C:
 			p.duePurges()
@@ -42,19 +45,21 @@ func (p *persistence) watchDisk() error {
 	return p.raiseCeiling(p.b.clock.Now().Wall)
 }
 
-// lookAround counts the documents in memory, and frees tombstones that are on disk where there are many.
-func (p *persistence) lookAround() (items int64) {
+// lookAround tells how large an item is on average, and frees tombstones that are on disk where there are many.
+func (p *persistence) lookAround() (size int64) {
+	items, bytes := int64(0), int64(0)
 	for i := range p.b.vbs {
 		vb := &p.b.vbs[i]
 		vb.mu.Lock()
 		n, dead := vb.mu.items, vb.mu.tombstones
+		bytes += vb.mu.bytes
 		vb.mu.Unlock()
 		items += int64(n + dead)
 		if dead > manyTombstones && dead > n/8 {
 			vb.forgetTombstones(p.b)
 		}
 	}
-	return items
+	return bytes / max(items, 1)
 }
 
 // duePurges has the flusher look for old tombstones where there may be some.
@@ -75,21 +80,34 @@ func (p *persistence) duePurges() {
 // so that clients that never wait would fill the quota with what is not on disk within seconds, and then meet refusals. From
 // 70 % of what may be dirty each batch of mutations waits a little, up to maxBrake, so that clients settle at the speed of
 // the flusher. What compaction is behind counts as well, before the engine stops all writes.
-func (p *persistence) setBrake(items int64) {
+func (p *persistence) setBrake(size int64) {
 	b := p.b
 	conf := b.config.Load()
 	window := b.window.Load()
-	share := float64(window) / float64(max(conf.window, 1))
-	if items > 0 {
-		dirty := float64(window/entryBytes) * float64(b.used.Load()) / float64(items)
-		share = max(share, dirty/float64(max(conf.writes, 1)))
-	}
-	share = max(share, b.store.DB().Pressure())
 	if window > conf.window/2 {
 		b.press()
 	}
+	share := float64(window) / float64(max(conf.window, 1))
+	writes := float64(max(conf.writes, 1))
+	// The window's chunks are mostly empty where little is written, so its size is an upper bound. Only where that is much
+	// the changes are counted.
+	if window/entryBytes*size > int64(brakeFrom*writes) {
+		share = max(share, float64(min(p.unsaved()*size, b.used.Load()))/writes)
+	}
+	share = max(share, b.store.DB().Pressure())
 	over := (share - brakeFrom) / (1 - brakeFrom)
 	p.brake.Store(int64(min(max(over, 0), 1) * float64(maxBrake)))
+}
+
+// unsaved counts the changes that are not on disk.
+func (p *persistence) unsaved() (n int64) {
+	for i := range p.b.vbs {
+		vb := &p.b.vbs[i]
+		vb.mu.Lock()
+		n += int64(vb.mu.high - vb.mu.persisted)
+		vb.mu.Unlock()
+	}
+	return n
 }
 
 // Brake is how long a connection should wait before it answers a batch that has mutations in it, 0 nearly always. It is one

@@ -230,8 +230,14 @@ func TestMaxTTL(t *testing.T) {
 		wire uint32
 		want uint32
 	}{
-		{0, 0, now + 100}, {0, 200, now + 100}, {0, 20, now + 20}, {0, now + 1000, now + 100},
-		{8, 0, now + 50}, {8, 49, now + 49}, {9, 0, 0}, {9, 1000, now + 1000},
+		{0, 0, now + 100},
+		{0, 200, now + 100},
+		{0, 20, now + 20},
+		{0, now + 1000, now + 100},
+		{8, 0, now + 50},
+		{8, 49, now + 49},
+		{9, 0, 0},
+		{9, 1000, now + 1000},
 	} {
 		key := k.Key(0, c.coll, []byte("x"))
 		if _, err := k.Set(t.Context(), k.now(), key, &Write{Expiry: c.wire}); err != nil {

@@ -30,6 +30,8 @@ type persistence struct {
 	ejector ejector
 	purges  bitset // vBuckets whose old tombstones are due
 	brake   atomic.Int64
+	space   atomic.Uint64 // bytes on disk
+	failed  atomic.Bool   // nothing will reach the disk any more
 }
 
 // diskState is what a vBucket knows of its rows on disk. It belongs to the vBucket's lock.
@@ -111,7 +113,9 @@ func (b *Bucket) runStore(ctx context.Context) error {
 	var helpers, writing sync.WaitGroup
 	var failure error
 	writing.Go(func() {
-		failure = p.flusher.run()
+		if failure = p.flusher.run(); failure != nil {
+			p.giveUp()
+		}
 		stop()
 	})
 	helpers.Go(func() { p.load(work) })
@@ -122,10 +126,22 @@ func (b *Bucket) runStore(ctx context.Context) error {
 	close(p.flusher.drain)
 	writing.Wait()
 	if failure != nil {
-		b.refusing.Store(true)
 		return fmt.Errorf("bucket %s: %w", b.Spec().Name, failure)
 	}
 	return p.finish()
+}
+
+// giveUp lets everybody know that nothing will reach the disk any more: mutations are refused, and nobody can say of those
+// that wait for the disk whether they will be there after the next start.
+func (p *persistence) giveUp() {
+	p.failed.Store(true)
+	p.b.refusing.Store(true)
+	for i := range p.b.vbs {
+		vb := &p.b.vbs[i]
+		vb.mu.Lock()
+		vb.release(vbucket.MaxSeqno, ErrDurabilityAmbiguous)
+		vb.mu.Unlock()
+	}
 }
 
 // load loads all vBuckets with as many workers as there are processors, then values as far as they fit.
@@ -187,16 +203,13 @@ func (b *Bucket) press() {
 	}
 }
 
-// diskBytes is how much of the disk the bucket takes.
+// diskBytes is how much of the disk the bucket took a moment ago. To find out may need the disk itself, so it is done in the
+// background.
 func (b *Bucket) diskBytes() uint64 {
-	if b.store == nil {
+	if b.persist == nil {
 		return 0
 	}
-	n, err := b.store.DiskBytes()
-	if err != nil {
-		return 0 // the store is closed or has failed, which others report
-	}
-	return n
+	return b.persist.space.Load()
 }
 
 // flushStore is Flush for a persistent bucket. The flusher does it between two rounds: memory first, then the disk, where

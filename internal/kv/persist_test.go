@@ -65,6 +65,9 @@ func tryLive(t testing.TB, fs disk.FS, change ...func(*Options)) (*life, error) 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if h, ok := fs.(*held); ok {
+		h.hold()
+	}
 	l := &life{kit: &kit{Bucket: b, t: t, clock: o.Clock}, fs: fs, db: db}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -459,8 +462,10 @@ func TestWaitsForTheDisk(t *testing.T) {
 		}
 		return disk.Verdict{}
 	})
-	_, err := l.Set(t.Context(), l.now(), l.key("a"), &Write{Value: []byte("2"), Level: spec.MajorityAndPersistOnActive,
-		Timeout: 20 * time.Millisecond})
+	_, err := l.Set(t.Context(), l.now(), l.key("a"), &Write{
+		Value: []byte("2"), Level: spec.MajorityAndPersistOnActive,
+		Timeout: 20 * time.Millisecond,
+	})
 	l.wantErr(err, ErrDurabilityAmbiguous)
 	l.wants("a", "2")
 	if s, _ := l.Seqnos(0); s.Persisted != 1 {

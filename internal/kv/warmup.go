@@ -74,16 +74,10 @@ func (l *loader) claim(b *Bucket, i int, active bool) bool {
 }
 
 // awaitWarm waits for a vBucket that is still being loaded, for a short time, and has it loaded before others. nil says that
-// it is worth while to look again. ErrWarming; *storage.CorruptionError if it is quarantined.
+// it is worth while to look again. ErrWarming.
 func (b *Bucket) awaitWarm(ctx context.Context, vb *vBucket, warm <-chan struct{}) error {
 	if b.store == nil {
 		return ErrWarming
-	}
-	vb.mu.Lock()
-	damage := vb.mu.disk.damage
-	vb.mu.Unlock()
-	if damage != nil {
-		return damage
 	}
 	b.persist.loader.ask(vb.id)
 	timer := time.NewTimer(maxWarmingWait)

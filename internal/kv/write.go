@@ -283,8 +283,9 @@ func (b *Bucket) Touch(ctx context.Context, at hlc.Time, k Key, w *Write) (Writt
 
 // touch changes the expiry of a live document whose value is in memory. The item stays in its place. Call it with the lock
 // held.
-func (vb *vBucket) touch(b *Bucket, conf *config, k *Key, i uint32, h *header, expiry uint32, level spec.Durability,
-	at hlc.Time) (done Written, changed bool, err error) {
+func (vb *vBucket) touch(
+	b *Bucket, conf *config, k *Key, i uint32, h *header, expiry uint32, level spec.Durability, at hlc.Time,
+) (done Written, changed bool, err error) {
 	if h.expiry == expiry {
 		return Written{CAS: vbucket.CAS(h.cas), Seqno: h.seqno(), UUID: vb.mu.uuid}, false, nil
 	}
