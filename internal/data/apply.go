@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,9 +80,31 @@ func (n *Node) end() error {
 	for _, b := range *n.buckets.Load() {
 		b.cancel()
 	}
+	progress := run.NewGroup(context.Background())
+	progress.Go("progress", n.tellFlush)
 	err := n.group.Wait()
+	progress.Stop()
+	err = errors.Join(err, progress.Wait())
 	n.buckets.Store(&map[string]*Bucket{})
 	return err
+}
+
+// tellFlush says once a second how much a stop has still to write, so that nobody takes a long flush for a hanging process.
+func (n *Node) tellFlush(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		unsaved := uint64(0)
+		for _, b := range *n.buckets.Load() {
+			unsaved += b.kv.Stats().Unsaved
+		}
+		n.options.Logger.Info("writing to disk before the stop", "unsaved_mutations", unsaved)
+	}
 }
 
 // carryOut makes the buckets what a says. What could not be done is noted in problems and goes on with the rest.
