@@ -12,6 +12,11 @@ help: ## print this list
 build: ## the binary, static, into bin/charpoy
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/charpoy ./cmd/charpoy
 
+.PHONY: cross
+cross: ## builds for the systems that are supported, or for TARGETS
+	@for t in $(or $(TARGETS),linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64); do \
+	  echo $$t; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -trimpath -o /dev/null ./cmd/charpoy || exit 1; done
+
 .PHONY: test
 test: ## all tests of the module (under five minutes on two cores)
 	$(GO) test -timeout 280s ./...
