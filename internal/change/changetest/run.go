@@ -117,6 +117,7 @@ func (r *rig) until(f *Follower, vb vbucket.ID, high vbucket.Seqno) {
 func checkEmpty(t *testing.T, r *rig) {
 	t.Helper()
 	f := r.follow(0, 2)
+	f.Late = r.late
 	var wait sync.WaitGroup
 	wait.Go(func() { r.set(1, "a", "1") })
 	b := r.step(f)
