@@ -368,3 +368,69 @@ func TestFailEverywhere(t *testing.T) {
 	}
 	t.Logf("the store failed %d times", failed)
 }
+
+// TestCrashInsideSnapshot: a run that is too large for one batch is written in several. After a crash between two of them
+// the vBucket goes on under a branch that begins where the run did, and holds for each key some version that it had.
+func TestCrashInsideSnapshot(t *testing.T) {
+	memory := disk.NewMemory()
+	fs := disk.NewHooked(memory)
+	l := live(t, fs, func(o *Options) { o.Spec.NumVBuckets = 1 })
+	l.persist.most = 300 << 10
+	body := func(version, i int) string { return strings.Repeat(fmt.Sprintf("%d/%d ", version, i), 100) }
+	write := func(version int) {
+		for i := range 1200 {
+			l.set(fmt.Sprint("key-", i), body(version, i))
+		}
+	}
+	write(1)
+	l.saved()
+	before, _ := l.Seqnos(0)
+	hold := make(chan struct{}) // the log is not written until the run has gathered
+	fs.Judge(func(op disk.Op) disk.Verdict {
+		if op.Kind == disk.Write && strings.HasSuffix(op.Path, ".log") {
+			<-hold
+		}
+		return disk.Verdict{}
+	})
+	write(2)
+	crashes := 0
+	var partial []disk.Memory
+	var once sync.Mutex
+	fs.Judge(func(op disk.Op) disk.Verdict {
+		if op.Kind.Changes() {
+			once.Lock()
+			defer once.Unlock()
+			crashes++
+			partial = append(partial, memory.Crash(100, uint64(crashes)))
+		}
+		return disk.Verdict{}
+	})
+	close(hold)
+	l.saved()
+	fs.Judge(nil)
+	l.end()
+
+	inside := 0
+	for n, crashed := range partial {
+		l := live(t, crashed, func(o *Options) { o.Spec.NumVBuckets = 1 })
+		s, _ := l.Seqnos(0)
+		log, _ := l.FailoverLog(0)
+		if len(log) != 2 || log[1].UUID != before.UUID || log[0].Seqno != before.High && log[0].Seqno != s.High {
+			t.Errorf("crash %d: high %d with the log %v; the run began after %d", n, s.High, log, before.High)
+		}
+		if log[0].Seqno < s.High {
+			inside++
+		}
+		for i := range 1200 {
+			_, got, err := l.get(fmt.Sprint("key-", i))
+			if err != nil || got != body(1, i) && got != body(2, i) {
+				t.Fatalf("crash %d: key-%d holds %.20q, %v", n, i, got, err)
+			}
+		}
+		l.whole()
+		l.end()
+	}
+	if inside == 0 {
+		t.Errorf("none of %d crashes came in the middle of the run", len(partial))
+	}
+}

@@ -4,40 +4,56 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/storage"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
-// copyResult is what a worker did with a vBucket.
+// job is some vBuckets for a worker, and what it did with them. A job goes back and forth and is used again.
+type job struct {
+	ids     []vbucket.ID
+	results []copyResult // of those of ids in which something was written
+	err     error
+}
+
+// copyResult is what a worker did with a vBucket. A sync must cover it.
 type copyResult struct {
 	id       vbucket.ID
-	wrote    bool // something that a sync must cover
-	urgent   bool // durable writes wait for it
-	low, end vbucket.Seqno
+	low, end vbucket.Seqno // the snapshot that was applied; 0, 0 if it was only a local row
+	writes   int           // durable ones that wait for it
 	bytes    int
+}
+
+// syncResult is what became of a round.
+type syncResult struct {
+	took     time.Duration
+	released int // durable writes that were let go
 	err      error
 }
 
 // start starts the workers and the syncing goroutine. The function it returns ends them and waits.
 func (f *flusher) start() (stop func()) {
 	var wait sync.WaitGroup
-	for range cap(f.jobs) {
+	for range f.workers {
 		wait.Go(func() {
 			w := &copier{b: f.p.b}
 			w.out.prev = true
-			for id := range f.jobs {
-				f.copied <- w.write(id)
+			for j := range f.jobs {
+				w.write(j)
+				f.copied <- j
 			}
 		})
 	}
 	wait.Go(func() {
 		for t := range f.rounds {
-			err := f.p.b.store.DB().Sync()
-			if err == nil {
+			begun := time.Now()
+			r := syncResult{released: t.writes, err: f.p.b.store.DB().Sync()}
+			r.took = time.Since(begun)
+			if r.err == nil {
 				f.publish(t)
 			}
-			f.synced <- err
+			f.synced <- r
 		}
 	})
 	return func() {
@@ -56,7 +72,7 @@ func (f *flusher) publish(t *round) {
 		}
 		t.has[id] = false
 	}
-	t.ids, t.urgent, t.bytes = t.ids[:0], false, 0
+	t.ids, t.bytes, t.writes = t.ids[:0], 0, 0
 }
 
 // publish tells the vBucket that the snapshot (low, end] is safe.
@@ -71,73 +87,104 @@ func (vb *vBucket) publish(b *Bucket, r *copyResult) {
 
 // copier is one worker of the flusher.
 type copier struct {
-	b    *Bucket
-	out  copied
-	dead *deadKeys
+	b      *Bucket
+	out    copied
+	dead   *deadKeys
+	shared *storage.Batch // of the small runs of a job; nil: none yet
+	job    *job
 }
 
-// write applies what is new in a vBucket: its local row, if that has changed, and a run of its feed as one batch.
-func (w *copier) write(id vbucket.ID) copyResult {
-	r, err := w.writeRun(&w.b.vbs[id])
-	r.id = id
-	var damage *storage.CorruptionError
-	switch {
-	case err == nil:
-	case errors.As(err, &damage):
-		w.b.quarantine(&w.b.vbs[id], err)
-		r = copyResult{id: id}
-	default:
-		r.err = fmt.Errorf("flush vb %d: %w", id, err)
+// write applies what is new in the vBuckets of a job. Most runs are small, and go into one batch together.
+func (w *copier) write(j *job) {
+	w.job = j
+	j.results, j.err = j.results[:0], nil
+	for _, id := range j.ids {
+		vb := &w.b.vbs[id]
+		err := w.writeRun(vb)
+		var damage *storage.CorruptionError
+		switch {
+		case err == nil:
+		case errors.As(err, &damage):
+			w.b.quarantine(vb, err)
+		default:
+			j.err = fmt.Errorf("flush vb %d: %w", id, err)
+			return
+		}
 	}
-	return r
+	if err := w.applyShared(); err != nil {
+		j.err = fmt.Errorf("flush: %w", err)
+	}
 }
 
-func (w *copier) writeRun(vb *vBucket) (copyResult, error) {
+func (w *copier) applyShared() error {
+	batch := w.shared
+	if batch == nil {
+		return nil
+	}
+	w.shared = nil
+	return batch.Apply()
+}
+
+func (w *copier) batch() *storage.Batch {
+	if w.shared == nil {
+		w.shared = w.b.store.NewBatch()
+	}
+	return w.shared
+}
+
+// writeRun adds what is new in a vBucket to the shared batch: its local row, if that has changed, and a run of its feed. A
+// run that is not small is applied on its own.
+func (w *copier) writeRun(vb *vBucket) error {
 	b := w.b
 	vb.mu.Lock()
 	d := &vb.mu.disk
 	c := d.cursor
 	if c == nil || vb.mu.uuid == 0 {
 		vb.mu.Unlock()
-		return copyResult{}, nil
+		return nil
 	}
-	res := copyResult{urgent: len(vb.mu.waiters) > 0}
-	change := storage.LocalChange{ID: vb.id}
+	res := copyResult{id: vb.id, writes: len(vb.mu.waiters)}
+	var local *storage.Local
 	if d.stale || !d.known {
 		l := vb.localRow()
-		change.Local = &l
+		local = &l
 	}
-	if !d.known {
-		change.State = &storage.State{MaxCAS: vbucket.CAS(vb.mu.clock.Last())}
-	}
+	known, purge := d.known, false
 	d.stale, d.known = false, true
 	w.dead = d.dead
 	run := vb.openRun(b, c)
-	var state storage.State
+	state := vb.stateRow(vb.mu.high, vb.mu.high)
 	if run != nil {
-		state = vb.stateRow(run.low, run.end)
+		state.SnapStart = run.low
 		res.low, res.end = run.low, run.end
 	}
 	vb.mu.Unlock()
-
-	if change.Local != nil {
-		if err := b.store.PutLocal(false, []storage.LocalChange{change}); err != nil {
-			return res, err
+	purge = b.persist.purges.take(vb.id)
+	if run == nil && local == nil && !purge {
+		return nil
+	}
+	var first *storage.State // a vBucket exists on disk from its first local rows on
+	if !known {
+		first = &storage.State{MaxCAS: state.MaxCAS}
+	}
+	b.persist.saw(state.MaxCAS)
+	if local != nil {
+		if err := w.batch().Local(vb.id, first, local); err != nil {
+			return err
 		}
-		res.wrote = true
 	}
 	if run != nil {
-		b.persist.saw(state.MaxCAS)
-		if err := w.copy(vb, c, run, state, &res); err != nil {
-			return res, err
+		if err := w.copy(vb, c, run, &state, &res); err != nil {
+			return err
 		}
 	}
-	if b.persist.purges.take(vb.id) {
-		purged, err := w.purge(vb)
-		res.wrote = res.wrote || purged
-		return res, err
+	if purge {
+		if err := w.purge(vb); err != nil {
+			return err
+		}
 	}
-	return res, nil
+	w.job.results = append(w.job.results, res)
+	return nil
 }
 
 // saw notes the highest CAS, for the ceiling.
@@ -152,41 +199,76 @@ func (p *persistence) saw(cas vbucket.CAS) {
 
 // copy writes a run. One that is too large for a batch is written in several; until the last of them the state says that the
 // vBucket on disk is in the middle of a snapshot.
-func (w *copier) copy(vb *vBucket, c *cursor, run *run, state storage.State, res *copyResult) error {
-	batch := w.b.store.NewBatch(vb.id)
-	for {
-		w.out.reset(copyPiece)
-		done, err := vb.copyRun(w.b, c, run, &w.out, copyPiece)
-		if err != nil { // the vBucket was given up meanwhile
-			batch.Discard()
-			*res = copyResult{}
-			return nil
-		}
-		if err := w.add(vb, batch); err != nil {
-			batch.Discard()
+func (w *copier) copy(vb *vBucket, c *cursor, run *run, state *storage.State, res *copyResult) error {
+	w.out.reset(copyPiece)
+	done, err := vb.copyRun(w.b, c, run, &w.out, copyPiece)
+	if err != nil { // the vBucket was given up meanwhile
+		return nil //nolint:nilerr // whoever did that has told everybody
+	}
+	if err := w.replaced(vb); err != nil {
+		return err
+	}
+	if !done {
+		return w.copyLarge(vb, c, run, state, res)
+	}
+	batch := w.batch()
+	before := batch.Size()
+	batch.Begin(vb.id)
+	if err := errors.Join(batch.Add(w.out.mutations), batch.End(state)); err != nil {
+		return err
+	}
+	res.bytes = batch.Size() - before
+	if batch.Size() >= sharedBatch {
+		return w.applyShared()
+	}
+	return nil
+}
+
+// copyLarge goes on with a run of which the first piece has been copied.
+func (w *copier) copyLarge(vb *vBucket, c *cursor, run *run, state *storage.State, res *copyResult) error {
+	if err := w.applyShared(); err != nil { // it may hold the vBucket's local row
+		return err
+	}
+	batch := w.b.store.NewBatch()
+	batch.Begin(vb.id)
+	for done := false; ; {
+		if err := batch.Add(w.out.mutations); err != nil {
 			return err
 		}
-		if done {
-			res.wrote = true
+		part := *state
+		if !done {
+			part.High = batch.Last()
+		}
+		if done || batch.Size() >= w.b.persist.most {
 			res.bytes += batch.Size()
-			return batch.Apply(&state)
+			if err := batch.End(&part); err != nil {
+				return err
+			}
+			if err := batch.Apply(); err != nil {
+				return err
+			}
+			if done {
+				return nil
+			}
+			batch = w.b.store.NewBatch()
+			batch.Begin(vb.id)
 		}
-		if batch.Size() < maxBatch {
-			continue
+		w.out.reset(copyPiece)
+		var err error
+		if done, err = vb.copyRun(w.b, c, run, &w.out, copyPiece); err != nil { // the vBucket was given up meanwhile
+			batch.Discard()
+			return nil //nolint:nilerr // whoever did that has told everybody
 		}
-		part := state
-		part.High = batch.Last()
-		res.bytes += batch.Size()
-		if err := batch.Apply(&part); err != nil {
+		if err := w.replaced(vb); err != nil {
+			batch.Discard()
 			return err
 		}
-		batch = w.b.store.NewBatch(vb.id)
 	}
 }
 
-// add puts what was copied into a batch. A document that had no item when it was written may replace a tombstone that is on
-// disk only: then its row must go, and by-key knows where it is.
-func (w *copier) add(vb *vBucket, batch *storage.Batch) error {
+// replaced completes what was copied: a document that had no item when it was written may replace a tombstone that is on disk
+// only. Then its row must go, and by-key knows where it is.
+func (w *copier) replaced(vb *vBucket) error {
 	tombstones := 0
 	for i := range w.out.mutations {
 		m := &w.out.mutations[i]
@@ -212,12 +294,15 @@ func (w *copier) add(vb *vBucket, batch *storage.Batch) error {
 		vb.mu.disk.tombstones += tombstones
 		vb.mu.Unlock()
 	}
-	return batch.Add(w.out.mutations)
+	return nil
 }
 
 // purge deletes the rows of tombstones that are old enough and that every reader has passed. The newest change stays: every
-// snapshot ends with it. It reports whether it wrote something.
-func (w *copier) purge(vb *vBucket) (bool, error) {
+// snapshot ends with it.
+func (w *copier) purge(vb *vBucket) error {
+	if err := w.applyShared(); err != nil { // which may write keys that are deleted on disk
+		return err
+	}
 	b := w.b
 	now := b.clock.Now().Unix()
 	age := b.config.Load().spec.PurgeAge
@@ -226,11 +311,11 @@ func (w *copier) purge(vb *vBucket) (bool, error) {
 	has := vb.mu.disk.tombstones > 0 && vb.mu.high > 0
 	vb.mu.Unlock()
 	if !has {
-		return false, nil
+		return nil
 	}
 	list, left, err := w.oldTombstones(vb, limit, func(at uint32) bool { return uint64(at)+uint64(age) <= uint64(now) })
 	if err != nil {
-		return false, err
+		return err
 	}
 	vb.mu.Lock()
 	vb.mu.disk.tombstones = left
@@ -240,13 +325,13 @@ func (w *copier) purge(vb *vBucket) (bool, error) {
 	local := vb.localRow()
 	vb.mu.Unlock()
 	if len(list) == 0 {
-		return false, nil
+		return nil
 	}
 	if err := b.store.Purge(vb.id, list, &local); err != nil {
-		return false, err
+		return err
 	}
 	vb.dropTombstones(b, list)
-	return true, nil
+	return nil
 }
 
 // oldTombstones lists the tombstones on disk up to a seqno that old approves of, and counts the others.

@@ -37,6 +37,9 @@ const (
 	flushInterval  = 20 * time.Millisecond // a change waits no longer for the flusher, unless that is busy
 	maxCopiers     = 4
 	copyPiece      = 256 << 10 // bytes copied from memory at once
+	sharedBatch    = 1 << 20   // bytes of small runs that become visible together
+	urgentJob      = 64        // vBuckets of durable writes that a worker gets at once
+	sweepJob       = 16        // other vBuckets that it gets at once: durable writes wait as long
 	maxBatch       = 64 << 20  // bytes of a run that become visible on disk at once
 	maxRound       = 64 << 20  // bytes applied before a sync begins
 	maxFetches     = 64        // reads of values under way
@@ -47,6 +50,8 @@ const (
 	brakeFrom      = 0.7
 	brakeInterval  = 20 * time.Millisecond
 	keepInterval   = time.Second
+
+	progressInterval = time.Second // between two words about a stop that takes long
 )
 
 // Intervals of the pagers.

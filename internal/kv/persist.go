@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/storage"
@@ -29,6 +30,7 @@ type persistence struct {
 	epoch   atomic.Uint32 // of ejection, 1 to 31, see evict.go
 	ejector ejector
 	purges  bitset // vBuckets whose old tombstones are due
+	most    int    // bytes of a run that become visible on disk at once
 	brake   atomic.Int64
 	space   atomic.Uint64 // bytes on disk
 	failed  atomic.Bool   // nothing will reach the disk any more
@@ -84,7 +86,7 @@ func (s *bitset) empty() bool {
 }
 
 func newPersistence(b *Bucket) *persistence {
-	p := &persistence{b: b, fetches: make(chan struct{}, maxFetches), ended: make(chan struct{})}
+	p := &persistence{b: b, fetches: make(chan struct{}, maxFetches), ended: make(chan struct{}), most: maxBatch}
 	p.flusher.init(p)
 	p.epoch.Store(1)
 	return p
@@ -124,7 +126,11 @@ func (b *Bucket) runStore(ctx context.Context) error {
 	helpers.Wait()
 	p.freeze()
 	close(p.flusher.drain)
+	done := make(chan struct{})
+	helpers.Go(func() { p.tellProgress(done) })
 	writing.Wait()
+	close(done)
+	helpers.Wait()
 	if failure != nil {
 		return fmt.Errorf("bucket %s: %w", b.Spec().Name, failure)
 	}
@@ -171,6 +177,20 @@ func (p *persistence) freeze() {
 	}
 }
 
+// tellProgress says every while how much is left to write before the bucket can be closed.
+func (p *persistence) tellProgress(done <-chan struct{}) {
+	timer := time.NewTicker(progressInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-timer.C:
+			p.b.logger.Info("stopping: writing what is not on disk yet", "changes", p.unsaved())
+		}
+	}
+}
+
 // finish marks the bucket as closed in order, if everything is on disk.
 func (p *persistence) finish() error {
 	for i := range p.b.vbs {
@@ -192,7 +212,9 @@ func (p *persistence) finish() error {
 func (b *Bucket) hurry(id vbucket.ID) {
 	if b.persist != nil {
 		b.persist.flusher.urgent.add(id)
-		b.persist.flusher.rouse()
+		if b.persist.flusher.asleep.Load() {
+			b.persist.flusher.rouse()
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/charpoy/charpoy/internal/disk"
-	"github.com/charpoy/charpoy/internal/docid"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/storage"
@@ -32,8 +31,8 @@ type life struct {
 
 const lifeUUID = "fedcba9876543210fedcba9876543210"
 
-// live opens a persistent bucket of 4 vBuckets on fs and starts its work. It is stopped at the end of the test, if that was
-// not done before.
+// live opens a persistent bucket of 4 vBuckets on fs, starts its work and waits until it has loaded its keys, unless the disk
+// is held. It is stopped at the end of the test, if that was not done before.
 func live(t testing.TB, fs disk.FS, change ...func(*Options)) *life {
 	t.Helper()
 	l, err := tryLive(t, fs, change...)
@@ -65,7 +64,8 @@ func tryLive(t testing.TB, fs disk.FS, change ...func(*Options)) (*life, error) 
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if h, ok := fs.(*held); ok {
+	h, slow := fs.(*held)
+	if slow {
 		h.hold()
 	}
 	l := &life{kit: &kit{Bucket: b, t: t, clock: o.Clock}, fs: fs, db: db}
@@ -76,6 +76,9 @@ func tryLive(t testing.TB, fs disk.FS, change ...func(*Options)) (*life, error) 
 	}
 	l.wait.Go(func() { l.result = b.Run(ctx) })
 	t.Cleanup(func() { l.end() })
+	if !slow {
+		l.until("all keys are loaded", func() bool { return b.Report().Ready })
+	}
 	return l, nil
 }
 
@@ -118,7 +121,7 @@ func (l *life) saved() {
 		for i := range l.vbs {
 			s, err := l.Seqnos(vbucket.ID(i))
 			if err != nil {
-				l.t.Fatal(err)
+				l.t.Error(err)
 			}
 			if s.Persisted < s.High {
 				return false
@@ -139,7 +142,8 @@ func (l *life) until(what string, f func() bool) {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			l.t.Fatalf("waited for too long: %s", what)
+			l.t.Errorf("waited for too long: %s", what)
+			return
 		}
 	}
 }
@@ -342,112 +346,6 @@ func TestFlushOnce(t *testing.T) {
 		t.Errorf("flush count %d after a crash, want 1", n)
 	}
 	l.whole()
-}
-
-// TestFetch: values leave memory when they are on disk, and come back when they are asked for; the books stay right.
-func TestFetch(t *testing.T) {
-	l := live(t, disk.NewMemory())
-	for i := range 200 {
-		l.set(fmt.Sprint("k", i), strings.Repeat(fmt.Sprint(i), 100))
-	}
-	l.saved()
-	if n := l.ejectAll(); n != 200 {
-		t.Fatalf("%d values left memory, want 200", n)
-	}
-	l.wantBooks()
-	reads := l.db.Stats().Reads
-	for i := range 200 {
-		l.wants(fmt.Sprint("k", i), strings.Repeat(fmt.Sprint(i), 100))
-		_, _, err := l.get(fmt.Sprint("none", i))
-		l.wantErr(err, ErrNotFound)
-	}
-	if got := l.db.Stats().Reads - reads; got != 200 {
-		t.Errorf("%d reads of the disk for 200 values and 200 absent keys, want 200", got)
-	}
-	if s := l.Stats(); s.Ejected != 0 || s.Ops.Fetched != 200 || s.Ops.Ejected != 200 {
-		t.Errorf("stats %+v", s)
-	}
-	l.wantBooks()
-}
-
-// ejectAll ejects whatever may be ejected.
-func (k *kit) ejectAll() (n int) {
-	conf := k.config.Load()
-	for i := range k.vbs {
-		vb := &k.vbs[i]
-		s := &sweep{p: k.persist, conf: conf, vb: vb}
-		s.walk(0, func(h *header, at uint32) bool {
-			if h.seqno() <= vb.lowest(k.Bucket) && vb.eject(k.Bucket, conf, at, h) {
-				n++
-			}
-			return false
-		})
-	}
-	return n
-}
-
-// TestStaleFetch: a value that was read from disk does not replace a newer one.
-func TestStaleFetch(t *testing.T) {
-	l := live(t, disk.NewMemory())
-	w := l.set("a", strings.Repeat("old", 100))
-	l.saved()
-	l.ejectAll()
-	m, _, err := l.store.Get(0, w.Seqno, nil)
-	l.wantErr(err, nil)
-	l.set("a", "new")
-	k := l.key("a")
-	l.wantErr(l.vbs[0].fill(l.Bucket, &k, &m, true), nil)
-	l.wants("a", "new")
-	l.wantBooks()
-}
-
-// TestEjectorKeepsTheQuota writes three times the quota: everything can be read, and memory stays within bounds.
-func TestEjectorKeepsTheQuota(t *testing.T) {
-	l := live(t, disk.NewMemory(), func(o *Options) { o.Spec.QuotaBytes = 4 << 20 })
-	body := strings.Repeat("v", 1000)
-	for i := range 12_000 {
-		k := l.Key(vbucket.ID(i%4), docid.Default, fmt.Append(nil, "key-", i))
-		for {
-			_, err := l.Set(t.Context(), l.now(), k, &Write{Value: fmt.Append(nil, body, i)})
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, ErrBusy) {
-				t.Fatalf("Set %d: %v", i, err)
-			}
-			l.until("the flusher and the pager make room", func() bool { return l.memoryNow() < l.config.Load().writes })
-		}
-	}
-	if m := l.Memory(); m.Used() > m.Quota {
-		t.Errorf("%d bytes used of %d", m.Used(), m.Quota)
-	}
-	for i := range 12_000 {
-		_, v, err := l.Get(t.Context(), l.now(), l.Key(vbucket.ID(i%4), docid.Default, fmt.Append(nil, "key-", i)), nil)
-		if err != nil || string(v) != fmt.Sprint(body, i) {
-			t.Fatalf("Get %d = %d bytes, %v", i, len(v), err)
-		}
-	}
-	l.wantBooks()
-	if s := l.Stats(); s.Ops.Ejected == 0 || s.Ops.Fetched == 0 {
-		t.Errorf("nothing was ejected or fetched: %+v", s.Ops)
-	}
-	l.whole()
-}
-
-// TestPreload: after a restart values are in memory again without being asked for.
-func TestPreload(t *testing.T) {
-	memory := disk.NewMemory()
-	l := live(t, memory)
-	for i := range 100 {
-		l.set(fmt.Sprint("k", i), strings.Repeat("v", 500))
-	}
-	l.end()
-	l = live(t, memory)
-	l.until("all values are in memory", func() bool { s := l.Stats(); return s.Items == 100 && s.Ejected == 0 })
-	if s := l.Stats(); s.Ops.Fetched != 0 {
-		t.Errorf("%d values were asked for", s.Ops.Fetched)
-	}
-	l.wantBooks()
 }
 
 // TestWaitsForTheDisk: a durable write is acknowledged only after the fsync, and is ambiguous when that takes too long.

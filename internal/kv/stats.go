@@ -54,6 +54,7 @@ type Stats struct {
 	ValueBytes uint64 // of values in memory
 	VBuckets   [vbucket.Dead + 1]int
 	Warmed     int    // vBuckets that are loaded
+	Damaged    int    // vBuckets that are quarantined
 	ActiveHigh uint64 // sum of the high seqnos of active vBuckets: mutations, while no history is replaced
 	Unsaved    uint64 // sum over active vBuckets of high − persisted; 0 in an ephemeral bucket
 	Waiting    uint64 // durable writes that wait for the disk
@@ -99,6 +100,9 @@ func (b *Bucket) Stats() Stats {
 		s.Locked += uint64(len(vb.mu.locks))
 		if vb.mu.ready {
 			s.Warmed++
+		}
+		if vb.mu.disk.damage != nil {
+			s.Damaged++
 		}
 		if vb.mu.state == vbucket.Active {
 			s.ActiveHigh += uint64(vb.mu.high)

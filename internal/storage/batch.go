@@ -13,26 +13,38 @@ import (
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
-// Batch collects changes of one vBucket that become visible together. Its rows are encoded where the engine keeps them:
-// adding allocates nothing that depends on the number of changes, but for the growing buffer. It belongs to one goroutine.
-// End it with Apply or Discard.
+// Batch collects changes of vBuckets that become visible together. Its rows are encoded where the engine keeps them: adding
+// allocates nothing that depends on the number of changes, but for the growing buffer. It belongs to one goroutine.
+//
+// For each vBucket: Begin, Add as often as needed, End. Then Apply, or Discard.
 type Batch struct {
 	b       *Bucket
-	vb      vbucket.ID
 	batch   *pebble.Batch
+	vb      vbucket.ID
 	last    vbucket.Seqno
+	begun   bool
 	rows    int
 	scratch [placeLen]byte
 }
 
-// NewBatch begins a batch.
-func (b *Bucket) NewBatch(vb vbucket.ID) *Batch {
-	return &Batch{b: b, vb: vb, batch: b.db.pebble.NewBatch()}
+// NewBatch begins an empty batch.
+func (b *Bucket) NewBatch() *Batch { return &Batch{b: b, batch: b.db.pebble.NewBatch()} }
+
+// Begin makes vb the vBucket that is added to. A vBucket is in a batch once.
+func (x *Batch) Begin(vb vbucket.ID) {
+	invariant.Check(!x.begun, "storage: a vBucket in a batch was not ended")
+	x.vb, x.last, x.begun = vb, 0, true
+}
+
+// Local sets the local rows of a vBucket that are not nil.
+func (x *Batch) Local(vb vbucket.ID, s *State, l *Local) error {
+	return x.b.setLocal(x.batch, vb, s, l)
 }
 
 // Add adds changes whose seqnos rise strictly, above those that were added before. For each change that replaces a version
 // on disk, Prev names that version's row, which goes. Nothing of list is kept.
 func (x *Batch) Add(list []change.Mutation) error {
+	invariant.Check(x.begun, "storage: changes of no vBucket in a batch")
 	for i := range list {
 		m := &list[i]
 		switch {
@@ -52,8 +64,19 @@ func (x *Batch) Add(list []change.Mutation) error {
 	return nil
 }
 
-// Len is the number of changes in the batch.
-func (x *Batch) Len() int { return x.rows }
+// End adds the vBucket's State. What was added ends at or below st.High.
+func (x *Batch) End(st *State) error {
+	invariant.Check(x.begun && x.last <= st.High, "storage: a batch goes beyond its state")
+	x.begun = false
+	op := x.batch.SetDeferred(prefixLen+len(stateName), stateLen)
+	putPrefix(op.Key, x.b.bid, x.vb, kindLocal)
+	copy(op.Key[prefixLen:], stateName)
+	putState(op.Value, st)
+	return op.Finish()
+}
+
+// Empty reports whether there is nothing in the batch.
+func (x *Batch) Empty() bool { return x.batch.Empty() }
 
 // Size is what the batch takes in memory, in bytes.
 func (x *Batch) Size() int { return x.batch.Len() }
@@ -64,25 +87,17 @@ func (x *Batch) Last() vbucket.Seqno { return x.last }
 // Discard ends the batch without an effect.
 func (x *Batch) Discard() { _ = x.batch.Close() } // gives memory back
 
-// Apply writes the batch and the vBucket's State atomically, without a sync, and ends it. What was added ends at or below
-// st.High.
-func (x *Batch) Apply(st *State) error {
+// Apply writes the batch atomically, without a sync, and ends it.
+func (x *Batch) Apply() error {
+	invariant.Check(!x.begun, "storage: a vBucket in a batch was not ended")
 	db := x.b.db
-	invariant.Check(x.last <= st.High, "storage: a batch goes beyond its state")
 	if err := db.applyFault.Hit(context.Background()); err != nil {
 		db.fail(err)
 		x.Discard()
 		return db.Failed()
 	}
-	op := x.batch.SetDeferred(prefixLen+len(stateName), stateLen)
-	putPrefix(op.Key, x.b.bid, x.vb, kindLocal)
-	copy(op.Key[prefixLen:], stateName)
-	putState(op.Value, st)
-	if err := op.Finish(); err != nil {
-		return errors.Join(err, x.batch.Close())
-	}
 	if err := db.write(x.batch, false); err != nil {
-		return fmt.Errorf("bucket %s vb %d: %w", x.b.uuid, x.vb, err)
+		return fmt.Errorf("bucket %s: %w", x.b.uuid, err)
 	}
 	db.batches.Add(1)
 	db.rows.Add(uint64(x.rows))
@@ -91,12 +106,13 @@ func (x *Batch) Apply(st *State) error {
 
 // Apply writes changes of one vBucket and its State as one Batch.
 func (b *Bucket) Apply(vb vbucket.ID, list []change.Mutation, st State) error {
-	x := b.NewBatch(vb)
-	if err := x.Add(list); err != nil {
+	x := b.NewBatch()
+	x.Begin(vb)
+	if err := errors.Join(x.Add(list), x.End(&st)); err != nil {
 		x.Discard()
 		return err
 	}
-	return x.Apply(&st)
+	return x.Apply()
 }
 
 func (b *Bucket) encodeOne(batch *pebble.Batch, vb vbucket.ID, m *change.Mutation, scratch []byte) error {

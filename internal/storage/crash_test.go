@@ -319,7 +319,7 @@ func everywhere(t *testing.T, kinds []disk.Kind, judge func(k uint64) func(disk.
 	var next, failures atomic.Uint64
 	var wait sync.WaitGroup
 	ran := unlucky(t, 0, kinds, judge(1<<62), &failures)
-	for range 8 {
+	for range 24 {
 		wait.Go(func() {
 			for k := next.Add(1) - 1; k < ran; k = next.Add(1) - 1 {
 				unlucky(t, k, kinds, judge(k), &failures)

@@ -71,6 +71,8 @@ type DB struct {
 	node    nodeRows
 	space   spaceWatch
 
+	pressure pressureWatch
+
 	applyFault, syncFault *fault.Point
 
 	syncTime    metrics.Histogram

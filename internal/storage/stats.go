@@ -2,6 +2,8 @@ package storage
 
 import (
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/metrics"
 	"github.com/charpoy/charpoy/internal/vbucket"
@@ -57,16 +59,32 @@ func (db *DB) Stats() Stats {
 	return s
 }
 
-// Pressure says how far the engine's compactions are behind, from 0 (not at all) to 1 (it is about to stop writes). The
-// flusher slows writers by it.
+// pressureWatch keeps the last look at how far the engine is behind: it takes locks of the engine.
+type pressureWatch struct {
+	mu struct {
+		sync.Mutex
+		looked time.Time
+		last   float64
+	}
+}
+
+// Pressure says how far the engine's flushes and compactions are behind, from 0 (not at all) to 1 (it is about to stop
+// writes), as of a moment ago. The flusher slows writers by it.
 func (db *DB) Pressure() float64 {
 	if db.closed.Load() || db.Failed() != nil {
 		return 0
 	}
-	m := db.pebble.Metrics()
-	l0 := float64(m.Levels[0].Sublevels) / l0Stop
-	tables := float64(m.MemTable.Count-1) / memTables
-	return min(1, max(l0, tables))
+	w := &db.pressure
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.mu.looked) >= spaceInterval {
+		m := db.pebble.Metrics()
+		w.mu.looked = time.Now()
+		l0 := float64(m.Levels[0].Sublevels) / l0Stop
+		tables := float64(m.MemTable.Size) / (memTables * memTableBytes)
+		w.mu.last = min(1, max(l0, tables))
+	}
+	return w.mu.last
 }
 
 // DiskBytes estimates what the rows of the bucket take in table files.
