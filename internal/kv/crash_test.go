@@ -3,7 +3,9 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,11 +90,9 @@ func (c *chronicle) copy() *chronicle {
 	defer c.mu.Unlock()
 	n := newChronicle()
 	for at, list := range c.mu.branches {
-		n.mu.branches[at] = list[:len(list):len(list)]
+		n.mu.branches[at] = slices.Clip(list)
 	}
-	for at, s := range c.mu.shown {
-		n.mu.shown[at] = s
-	}
+	maps.Copy(n.mu.shown, c.mu.shown)
 	n.mu.pending, n.mu.emptying, n.mu.maxCAS = c.mu.pending, c.mu.emptying, c.mu.maxCAS
 	return n
 }
@@ -288,7 +288,7 @@ func (c *chronicle) flush(l *life, count uint64) {
 	defer c.mu.Unlock()
 	c.mu.emptying = false
 	for at, list := range c.mu.branches {
-		c.mu.branches[at] = append(list[:len(list):len(list)], told{vb: at.vb})
+		c.mu.branches[at] = append(slices.Clip(list), told{vb: at.vb})
 	}
 }
 
@@ -355,7 +355,7 @@ func TestFailEverywhere(t *testing.T) {
 				t.Errorf("operation %d failed: Run = %v, want ErrFailed", k, l.result)
 			}
 			l.ended = true
-			_ = errors.Join(l.Bucket.Close(), l.db.Close())
+			_ = errors.Join(l.Close(), l.db.Close())
 		}
 		c.copy().crashed(t, memory.Crash(int(k%3)*50, k), fmt.Sprintf("operation %d failed", k))
 		l.end()

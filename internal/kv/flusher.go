@@ -386,7 +386,7 @@ func (f *flusher) handOver() {
 	switch {
 	case f.waiting != nil: // dispatch gives out nothing meanwhile
 	case t.writes > 0:
-		if f.gather.left(t.writes) > 0 || !(still && f.urgent.empty()) && time.Since(t.begun) < maxGather {
+		if f.gather.left(t.writes) > 0 || (!still || !f.urgent.empty()) && time.Since(t.begun) < maxGather {
 			return
 		}
 	case t.bytes >= maxRound:

@@ -142,7 +142,7 @@ func newBenchLife(b *testing.B) *benchLife {
 	l.end = func() error {
 		cancel()
 		wait.Wait()
-		return errors.Join(err, l.Bucket.Close(), l.db.Close())
+		return errors.Join(err, l.Close(), l.db.Close())
 	}
 	return l
 }

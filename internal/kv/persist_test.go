@@ -91,7 +91,7 @@ func (l *life) end() {
 	l.ended = true
 	l.cancel()
 	l.wait.Wait()
-	if err := errors.Join(l.result, l.Bucket.Close(), l.db.Close()); err != nil {
+	if err := errors.Join(l.result, l.Close(), l.db.Close()); err != nil {
 		l.t.Errorf("end: %v", err)
 	}
 }
@@ -391,7 +391,7 @@ func TestFailedSyncEndsRun(t *testing.T) {
 		t.Errorf("Run = %v, want ErrFailed", l.result)
 	}
 	l.ended = true
-	l.wantErr(errors.Join(l.Bucket.Close(), l.db.Close()), nil)
+	l.wantErr(errors.Join(l.Close(), l.db.Close()), nil)
 
 	l = live(t, memory.Crash(0, 1))
 	if m := l.wants("a", "1"); m.Seqno != w.Seqno {
