@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/value"
@@ -48,7 +49,36 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 		w.at = c.server.clock.Now()
 		c.settle(w)
 	}
+	c.brake(ctx, w)
 	return used, c.afterBatch(err)
+}
+
+// brake lets the replies to a batch with mutations wait when the disk is behind, so that clients which wait for their
+// replies settle at the disk's speed instead of filling memory until they are refused (kv.md 9).
+func (c *conn) brake(ctx context.Context, w *work) {
+	if c.session.bucket == nil {
+		return
+	}
+	d := c.session.bucket.KV().Brake()
+	if d <= 0 || !w.mutates() {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// mutates reports whether the batch has a request that changes documents: those are the ones that may be durable.
+func (w *work) mutates() bool {
+	for i := range w.count {
+		if q := &w.requests[i]; q.op != nil && q.op.Durability && q.fault == mcbp.StatusSuccess {
+			return true
+		}
+	}
+	return false
 }
 
 // stampEach is the largest batch whose requests are timed one by one. In larger ones all share the time of the batch: a
