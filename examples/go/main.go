@@ -158,7 +158,7 @@ func management(cluster *gocb.Cluster, bucket *gocb.Bucket, a arguments) error {
 		return err
 	}
 	if report.State != gocb.ClusterStateOnline {
-		return fmt.Errorf("diagnostics: the cluster is %s", report.State)
+		return fmt.Errorf("diagnostics: the cluster is in state %v", report.State)
 	}
 	settings, err := cluster.Buckets().GetBucket(a.bucket, nil)
 	if err != nil {
