@@ -116,12 +116,12 @@ func touch(s *session) error {
 	if err := first(want(gocb.ErrDocumentNotFound, missing), want(gocb.ErrDocumentNotFound, missingToo)); err != nil {
 		return err
 	}
-	made, err := s.docs.Insert(s.key("short"), object{"t": 1}, &gocb.InsertOptions{Expiry: 2 * time.Second})
+	made, err := s.docs.Insert(s.key("short"), object{"t": 1}, &gocb.InsertOptions{Expiry: 3 * time.Second})
 	if err != nil {
 		return err
 	}
 	for _, name := range []string{"kept", "touched", "got", "preserved", "replaced"} {
-		if _, err := s.docs.Insert(s.key(name), object{"t": 1}, &gocb.InsertOptions{Expiry: 2 * time.Second}); err != nil {
+		if _, err := s.docs.Insert(s.key(name), object{"t": 1}, &gocb.InsertOptions{Expiry: 3 * time.Second}); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func touch(s *session) error {
 	if cas, err := s.holds("short", object{"t": 1}); err != nil || cas != made.Cas() {
 		return fmt.Errorf("before its end: CAS %d of %d, %v", cas, made.Cas(), err)
 	}
-	// These outlive the two seconds …
+	// These outlive the three seconds …
 	if _, err := s.docs.Touch(s.key("touched"), time.Hour, nil); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func touch(s *session) error {
 	if _, err := s.docs.Upsert(s.key("preserved"), object{"t": 2}, &gocb.UpsertOptions{PreserveExpiry: true}); err != nil {
 		return err
 	}
-	if _, err := s.docs.Touch(s.key("late"), 2*time.Second, nil); err != nil {
+	if _, err := s.docs.Touch(s.key("late"), 3*time.Second, nil); err != nil {
 		return err
 	}
 	for _, name := range []string{"short", "kept", "preserved", "late"} {
