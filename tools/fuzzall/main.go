@@ -59,7 +59,7 @@ func fuzzAll(root string, each time.Duration, only string, parallel int) error {
 		err := cmd.Run()
 		last := lastFuzzLine(out.String())
 		fmt.Printf("%-60s %8s %s\n", name, time.Since(start).Round(time.Second), last)
-		if err != nil {
+		if err != nil && !endedLate(out.String()) {
 			failed = append(failed, name)
 			fmt.Print(out.String())
 		}
@@ -68,6 +68,12 @@ func fuzzAll(root string, each time.Duration, only string, parallel int) error {
 		return fmt.Errorf("findings in %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// endedLate reports whether a run failed only because its own time was over while a worker was busy, as go test sometimes
+// does on a loaded machine. A finding names the input that it has written.
+func endedLate(out string) bool {
+	return strings.Contains(out, "context deadline exceeded") && !strings.Contains(out, "Failing input written to")
 }
 
 func lastFuzzLine(out string) string {
