@@ -2,7 +2,7 @@
 // order of precedence. Each value keeps its origin, so that `charpoy config` can say why it is what it is.
 //
 // A setting here needs a restart; whatever can change on a running node (buckets, users, quotas) is state of the cluster and
-// not here. First-boot values (password, buckets, users) are applied to an empty data directory only.
+// not here. First-boot values (password, buckets) are applied when the cluster is made, and never again.
 //
 // settings.go has the one table of settings from which flags' help, variables, file keys and documentation come. Read it first.
 package config
@@ -10,6 +10,8 @@ package config
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/charpoy/charpoy/internal/spec"
@@ -122,9 +124,18 @@ func (s *Settings) validate(container bool, origins map[string]Origin) error {
 	return nil
 }
 
-// needsPassword reports whether a password would be made up at the first boot. Whether this is the first boot is known
-// later; a node that was set up already keeps the password that it has, so this is asked only when the directory is empty.
-func (s *Settings) needsPassword() bool { return s.Data == "" || isEmptyDir(s.Data) }
+// stateFile is the file by which the cluster store knows a directory that was set up (docs/formats/cluster-state.md).
+const stateFile = "cluster.state"
+
+// needsPassword reports whether the first boot, which makes up a password that nobody gives, is still to come. Only the
+// cluster's state tells: a fresh volume need not be empty, it can have a lost+found or files of its owner.
+func (s *Settings) needsPassword() bool {
+	if s.Data == "" {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(s.Data, stateFile))
+	return err != nil
+}
 
 // bucketsFrom reads "shop:256MiB,cache:64MiB:ephemeral".
 func bucketsFrom(text string) ([]FirstBucket, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/charpoy/charpoy/internal/cluster/store"
 	"github.com/charpoy/charpoy/internal/config"
 )
 
@@ -100,15 +101,27 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestBindNeedsNoPasswordLater: a directory that was set up already has a password of its own.
-func TestBindNeedsNoPasswordLater(t *testing.T) {
+// TestBindNeedsPasswordAtFirst: until the cluster's state is there, only a password that a person has chosen opens the node
+// to other machines. A directory that was set up has one already. Other files in the directory, as fresh volumes have them,
+// prove nothing.
+func TestBindNeedsPasswordAtFirst(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "cluster.state"), nil, 0o600); err != nil {
+	flags := map[string]string{"bind": "0.0.0.0", "data": dir}
+	for _, name := range []string{"", "lost+found", "docs", "cluster.state.new"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); name != "" && err != nil {
+			t.Fatal(err)
+		}
+		var e *config.Error
+		if _, _, err := config.Resolve(config.Sources{Flags: flags}); !errors.As(err, &e) || e.Name != "bind" {
+			t.Errorf("after %q: %v, want an error of bind", name, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, store.StateFile), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := config.Resolve(config.Sources{Flags: map[string]string{"bind": "0.0.0.0", "data": dir}})
+	s, _, err := config.Resolve(config.Sources{Flags: flags})
 	if err != nil || s.Loopback() {
-		t.Errorf("loopback %v, %v", s.Loopback(), err)
+		t.Errorf("a directory that was set up: loopback %v, %v", s != nil && s.Loopback(), err)
 	}
 }
 

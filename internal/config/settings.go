@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,9 +119,4 @@ func parseSize(v string) (int64, error) {
 		return 0, fmt.Errorf("%q is no size: give a number with KiB, MiB or GiB", v)
 	}
 	return n << shift, nil
-}
-
-func isEmptyDir(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err != nil || len(entries) == 0
 }
