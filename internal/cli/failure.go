@@ -104,9 +104,6 @@ func commandOf(e *kong.ParseError) string {
 	if e.Context == nil {
 		return "charpoy"
 	}
-	if n := e.Context.Selected(); n != nil {
-		return e.Context.Model.Name + " " + n.Path()
-	}
 	words := []string{e.Context.Model.Name}
 	for _, p := range e.Context.Path {
 		if p.Command != nil {

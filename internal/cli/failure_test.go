@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -89,6 +90,7 @@ func TestUsage(t *testing.T) {
 		{"kv get", nil, exitUsage, "charpoy kv get --help"},
 		{"kv --nonsense", nil, exitUsage, "unknown flag --nonsense"},
 		{"nonsense", nil, exitUsage, "unexpected argument nonsense"},
+		{"buckets rm x --nonsense", nil, exitUsage, "See: charpoy bucket delete --help"},
 		{"config --kv-port 70000", nil, exitUsage, `setting kv-port (flag): "70000" is no port`},
 		{"config --config /does/not/exist", nil, exitUsage, "--config"},
 		{"serve --bind 0.0.0.0", nil, exitUsage, "CHARPOY_PASSWORD"},
@@ -139,6 +141,24 @@ func TestVersionAndConfig(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	if got, want := printable("a\x1b[2Jb\r\nä\u009b"), "a\uFFFD[2Jb\uFFFD\uFFFDä\uFFFD"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestNullIsNobody: the null device is a character device like a terminal, but nobody sits in front of it.
+func TestNullIsNobody(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "stdin") // a shell opens it, and the program sees another name
+	if err := os.Symlink(os.DevNull, other); err != nil {
+		t.Skip(err)
+	}
+	for _, name := range []string{os.DevNull, other} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if terminal(f) {
+			t.Errorf("%s is taken for a terminal", name)
+		}
+		f.Close()
 	}
 }
 

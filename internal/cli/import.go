@@ -76,7 +76,7 @@ type importJob struct {
 	source     *lineSource
 	bulk       *bulk
 	meter      *meter
-	with       client.With
+	with       client.With // what the flags say about each write; flags and, without --expiry, the expiry come from the line
 	lineToLoad func(line []byte) (load, error)
 	file       string // of the checkpoint; empty: none is kept
 	mark       importMark
@@ -99,7 +99,6 @@ func (j *importJob) prepare() (err error) {
 		return err
 	}
 	j.with.Level, _ = spec.ParseDurability(c.Durability)
-	j.with.Flags = jsonFlags
 	var maker *keyMaker
 	switch {
 	case c.Key != "":
@@ -115,7 +114,7 @@ func (j *importJob) prepare() (err error) {
 				return load{}, errors.New("it is no JSON")
 			}
 			key, err := maker.key(nil, line)
-			return load{key: string(key), value: line}, err
+			return load{key: string(key), value: line, with: client.With{Flags: jsonFlags}}, err
 		}
 	}
 	if j.file = c.Checkpoint; j.file == "" && c.Source != "-" {
@@ -243,13 +242,9 @@ func (j *importJob) next() (load, error) {
 	if err != nil {
 		return load{}, &lineError{number, err}
 	}
-	own := d.with
-	d.with = j.with
-	if own.Flags != 0 {
-		d.with.Flags = own.Flags
-	}
-	if d.with.Expiry == 0 {
-		d.with.Expiry = own.Expiry
+	d.with.Level = j.with.Level
+	if j.with.Expiry != 0 {
+		d.with.Expiry = j.with.Expiry
 	}
 	d.line = number
 	return d, nil

@@ -93,19 +93,21 @@ func lineOfDoc(key string, d *client.Doc) docLine {
 	return line
 }
 
-// show prints a document that was read.
-func (a *app) show(s shape, key string, d *client.Doc) error {
+// show prints a document that was read. A line end is added where it does no harm: behind JSON, for a person, and between
+// several documents. Other values reach a file or a pipe byte for byte.
+func (a *app) show(s shape, key string, d *client.Doc, alone bool) error {
 	if s.Output == "json" {
 		return newEncoder(a.Stdout).Encode(lineOfDoc(key, d))
 	}
 	if _, err := a.Stdout.Write(d.Value); err != nil {
 		return err
 	}
-	if !strings.HasSuffix(string(d.Value), "\n") {
-		_, err := io.WriteString(a.Stdout, "\n")
-		return err
+	exact := alone && !d.JSON() && !terminal(a.Stdout)
+	if exact || strings.HasSuffix(string(d.Value), "\n") {
+		return nil
 	}
-	return nil
+	_, err := io.WriteString(a.Stdout, "\n")
+	return err
 }
 
 // writtenLine is a change with -o json. The names are documented and stable.
@@ -219,7 +221,7 @@ func (c *kvGetCmd) Run(a *app, t *tree) error {
 			if err != nil {
 				return about(key, err)
 			}
-			if err := a.show(c.shape, key, &d); err != nil {
+			if err := a.show(c.shape, key, &d, len(c.Keys) == 1); err != nil {
 				return err
 			}
 		}

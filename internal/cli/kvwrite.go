@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/charpoy/charpoy/internal/client"
 )
@@ -226,7 +227,7 @@ func (c *kvLockCmd) Run(a *app, t *tree) error {
 		if c.Output == "raw" {
 			a.note("locked for %d s; the lock's CAS is %d", c.Seconds, uint64(d.CAS))
 		}
-		return a.show(c.shape, c.Key, &d)
+		return a.show(c.shape, c.Key, &d, true)
 	})
 }
 
@@ -240,5 +241,11 @@ type kvUnlockCmd struct {
 func (c *kvUnlockCmd) Run(a *app, t *tree) error {
 	var w client.With
 	assign(&w.CAS, c.CAS)
-	return t.KV.with(a, func(conn *client.Conn) error { return about(c.Key, conn.Unlock(a.ctx, c.Key, w)) })
+	return t.KV.with(a, func(conn *client.Conn) error {
+		err := about(c.Key, conn.Unlock(a.ctx, c.Key, w))
+		if errors.Is(err, client.ErrLocked) {
+			return (&failure{code: exitConflict, err: err}).do("Its lock has another CAS: unlock needs the one that `kv lock` gave.")
+		}
+		return err
+	})
 }

@@ -9,6 +9,14 @@ import (
 	"time"
 )
 
+// The width of a bar: what the figures leave of the narrowest usual terminal, in which a longer line would break and be
+// drawn again and again below itself.
+const (
+	lineColumns  = 79
+	barColumns   = 16
+	leastColumns = 5
+)
+
 // How often the three forms of progress are renewed.
 const (
 	barInterval  = 200 * time.Millisecond
@@ -181,8 +189,8 @@ func (m *meter) drawLocked(event string, now time.Time) {
 		fmt.Fprintln(m.w, text)
 		return
 	}
-	if percent >= 0 && event == "progress" {
-		text = bar(percent, 24) + " " + text
+	if columns := min(barColumns, lineColumns-len(text)-len("[] ")); percent >= 0 && event == "progress" && columns >= leastColumns {
+		text = bar(percent, columns) + " " + text
 	}
 	pad := max(0, m.mu.width-len(text))
 	m.mu.width = len(text)
@@ -204,7 +212,7 @@ func (m *meter) textLocked(event string, rate, percent float64, left time.Durati
 	}
 	parts = append(parts, groups(s.Docs)+" documents,", size(s.Bytes)+",", groups(int64(rate))+"/s")
 	if s.Failed > 0 {
-		parts = append(parts, groups(s.Failed)+" failed")
+		parts = append(parts, "("+groups(s.Failed)+" failed)")
 	}
 	switch {
 	case event != "progress":

@@ -69,11 +69,27 @@ func TestMeterBar(t *testing.T) {
 	if n := len(draws); n != 102 { // one empty piece in front, 100 draws, one last
 		t.Errorf("%d pieces, want 102", n)
 	}
-	if !strings.HasPrefix(draws[50], "[############............] import:  50 %,") {
+	if !strings.HasPrefix(draws[50], "[########........] import:  50 %,") {
 		t.Errorf("in the middle: %q", draws[50])
 	}
 	if !strings.HasSuffix(got, "\n") || strings.Count(got, "\n") != 1 {
 		t.Errorf("the bar must end with one line end: %q", got[len(got)-60:])
+	}
+}
+
+// TestMeterBarIsNarrow: whatever the figures are, a draw fits into a terminal of 80 columns as long as the figures alone do.
+func TestMeterBarIsNarrow(t *testing.T) {
+	for docs := int64(1); docs < 1e9; docs *= 7 {
+		var b bytes.Buffer
+		c := newClock()
+		m := newMeter(&b, meterBar, "import", c.now)
+		c.advance(time.Minute)
+		m.update(meterState{Docs: docs, Bytes: docs * 100, Done: 1, Total: 3})
+		for draw := range strings.SplitSeq(b.String(), "\r") {
+			if len(draw) > 79 {
+				t.Errorf("%d columns: %q", len(draw), draw)
+			}
+		}
 	}
 }
 

@@ -111,5 +111,8 @@ func (a *app) value(argument string) ([]byte, error) {
 	if len(content) > maxInput {
 		return nil, fail(exitFailed, "the standard input has more than %s", size(maxInput))
 	}
-	return bytes.TrimSuffix(content, []byte("\n")), nil
+	if validJSON(content) {
+		content = bytes.TrimSuffix(content, []byte("\n")) // what echo adds; other values are taken byte for byte
+	}
+	return content, nil
 }

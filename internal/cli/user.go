@@ -82,6 +82,14 @@ type userName struct {
 	Domain string `enum:"local,external" default:"local" help:"local, or external for users whose password is kept elsewhere."`
 }
 
+// missing makes an error say that the user does not exist, if it is that.
+func (n *userName) missing(a *app, err error) error {
+	if describe(a.ctx, err).code != exitNotFound {
+		return err
+	}
+	return fail(exitNotFound, "%s user %q does not exist: %w", n.Domain, n.ID, err).do("See: charpoy user ls")
+}
+
 // userGetCmd shows a user.
 type userGetCmd struct {
 	format
@@ -93,7 +101,7 @@ func (c *userGetCmd) Run(a *app, t *tree) error {
 	return t.User.manage(a, func(r *client.REST) error {
 		u, err := r.User(a.ctx, spec.Domain(c.Domain), c.ID)
 		if err != nil {
-			return err
+			return c.missing(a, err)
 		}
 		return a.print(c.format, userTable([]client.UserInfo{u}))
 	})
@@ -192,7 +200,7 @@ type userDeleteCmd struct{ userName }
 func (c *userDeleteCmd) Run(a *app, t *tree) error {
 	return t.User.manage(a, func(r *client.REST) error {
 		if err := r.DeleteUser(a.ctx, spec.Domain(c.Domain), c.ID); err != nil {
-			return err
+			return c.missing(a, err)
 		}
 		a.note("user %s was deleted", c.ID)
 		return nil
