@@ -1,5 +1,7 @@
 // Package server builds the charpoy binary and runs it as a separate process, for black-box tests, the crash test and the
 // benchmarks. What it starts it ends: by closing the standard input of a test server, by a signal, or by killing it.
+//
+// A Process belongs to one goroutine, but for Exited, Log and Kill, which any may call.
 package server
 
 import (
@@ -47,22 +49,15 @@ func Build(ctx context.Context, root, dir string) (string, error) {
 type Process struct {
 	Ready
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	end    func() error // asks for the end, in order
 	done   chan struct{}
-	waited error
+	waited error // belongs to whoever has seen done closed
 	log    logBuffer
 }
 
 // StartTestServer starts `charpoy test-server` with further arguments and waits for its line.
 func StartTestServer(ctx context.Context, binary string, args ...string) (*Process, error) {
-	return start(ctx, binary, append([]string{"test-server", "--print-json"}, args...), nil)
-}
-
-// start runs the binary and reads the ready line from its standard output.
-func start(ctx context.Context, binary string, args, env []string) (*Process, error) {
-	p := &Process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = &p.log
+	p := &Process{cmd: exec.Command(binary, append([]string{"test-server", "--print-json"}, args...)...), done: make(chan struct{})}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -71,29 +66,73 @@ func start(ctx context.Context, binary string, args, env []string) (*Process, er
 	if err != nil {
 		return nil, err
 	}
-	p.stdin = stdin
+	p.end = stdin.Close
+	lines := make(chan []byte, 1)
+	return p.start(ctx, lines, func() {
+		line, err := bufio.NewReader(stdout).ReadBytes('\n')
+		if err == nil {
+			lines <- line
+		}
+		_, _ = io.Copy(io.Discard, stdout)
+	})
+}
+
+// readyPause is how often the file of --ready-json is looked for.
+const readyPause = 10 * time.Millisecond
+
+// StartServe starts `charpoy serve` with further arguments and waits until it is ready. The password is that of the first
+// start in a directory.
+func StartServe(ctx context.Context, binary, password string, args ...string) (*Process, error) {
+	dir, err := os.MkdirTemp("", "charpoy-ready-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "ready.json")
+	p := &Process{cmd: exec.Command(binary, append([]string{"serve", "--ready-json", file}, args...)...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "CHARPOY_PASSWORD="+password)
+	p.end = func() error { return p.cmd.Process.Signal(os.Interrupt) }
+	lines := make(chan []byte, 1)
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		for waiting.Err() == nil {
+			content, err := os.ReadFile(file) // it appears at once as a whole
+			if err == nil {
+				lines <- content
+				return
+			}
+			time.Sleep(readyPause)
+		}
+	}()
+	if p, err = p.start(ctx, lines, func() {}); err == nil {
+		p.Password = password // the file has it only if it was made up
+	}
+	return p, err
+}
+
+// start runs the binary and waits for its ready line. read ends when the process has closed its standard output.
+func (p *Process) start(ctx context.Context, lines <-chan []byte, read func()) (*Process, error) {
+	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	lines := make(chan error, 1)
 	go func() {
-		line, err := bufio.NewReader(stdout).ReadBytes('\n')
-		if err == nil {
-			err = json.Unmarshal(line, &p.Ready)
-		}
-		lines <- err
-		_, _ = io.Copy(io.Discard, stdout)
+		read()
 		p.waited = p.cmd.Wait()
 		close(p.done)
 	}()
+	var err error
 	select {
-	case err = <-lines:
+	case line := <-lines:
+		err = json.Unmarshal(line, &p.Ready)
+	case <-p.done:
+		err = errors.New("it ended")
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		p.Kill()
 		return nil, fmt.Errorf("the server did not become ready: %w; it wrote:\n%s", err, p.log.String())
 	}
 	return p, nil
@@ -107,7 +146,7 @@ func (p *Process) Kill() {
 
 // Stop ends the process in order and waits until it has; an error if it ended with a code other than 0 or not within limit.
 func (p *Process) Stop(limit time.Duration) error {
-	_ = p.stdin.Close()
+	_ = p.end() // an error says that it has ended
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
