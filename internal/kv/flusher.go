@@ -38,6 +38,8 @@ type flusher struct {
 	quiet   chan func() error
 	drain   chan struct{} // closed: write everything, then end
 
+	turns atomic.Uint64 // of run's loop: it must not turn while there is nothing to do
+
 	// The rest belongs to run.
 	workers int
 	jobs    chan *job
@@ -147,6 +149,7 @@ func (f *flusher) run() error {
 	defer timer.Stop()
 	drain := f.drain
 	for {
+		f.turns.Add(1)
 		wait := f.dispatch()
 		f.handOver()
 		if f.still() {
@@ -327,6 +330,7 @@ func (f *flusher) sweepNext() (vbucket.ID, bool) {
 func (f *flusher) due() bool {
 	switch {
 	case !f.dirty():
+		f.since = time.Time{} // durable writes have taken it along; a time that is over would keep run from sleeping
 		return false
 	case f.ending, f.pressed.Load():
 		return true
