@@ -37,8 +37,8 @@ type twin struct {
 }
 
 func openTwin(dir string) (*twin, error) {
-	o := &pebble.Options{
-		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
+	o := &pebble.Options{ // as package storage has them
+		FormatMajorVersion: pebble.FormatWALSyncChunks, MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 24, LBaseMaxBytes: 256 << 20, BytesPerSync: 512 << 10, WALBytesPerSync: 512 << 10,
 	}
 	for i := range o.Levels {
