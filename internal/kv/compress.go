@@ -56,13 +56,24 @@ func (b *Bucket) compressSlot(ctx context.Context, conf *config, vb *vBucket, sl
 	if err != nil || !copied {
 		return 0, err == nil
 	}
-	sc.result = value.Deflate(sc.result[:0], sc.old)
-	if len(sc.result) > len(sc.old)-len(sc.old)/compressedParts {
+	if _, smaller := sc.deflate(sc.old); !smaller {
 		return 0, false
 	}
 	vb.mu.Lock()
 	defer vb.mu.Unlock()
 	return vb.squeeze(b, conf, &k, cas, sc.result), false
+}
+
+// compressesWrites reports whether values are made blocks when they are written. An ephemeral bucket does it when memory runs
+// short instead; with a store the form in memory and the row on disk would differ then.
+func (b *Bucket) compressesWrites(conf *config) bool {
+	return b.store != nil && conf.spec.Compression == spec.CompressActive
+}
+
+// deflate makes a Snappy block of body, in sc.result, and reports whether that is worth while.
+func (s *scratch) deflate(body []byte) (block []byte, smaller bool) {
+	s.result = value.Deflate(s.result[:0], body)
+	return s.result, len(s.result) <= len(body)-len(body)/compressedParts
 }
 
 func compressible(h *header) bool {

@@ -2,10 +2,12 @@ package kv
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/charpoy/charpoy/internal/change/changetest"
+	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/value"
 )
@@ -54,4 +56,54 @@ func TestCompress(t *testing.T) {
 		t.Errorf("a second pass saved %d bytes", saved)
 	}
 	k.wantBooks()
+}
+
+// TestCompressOnDisk: with a store, values are blocks from the moment they are written: in memory, on disk, and after they
+// were fetched again and after a restart. Small ones, and those that do not shrink, are kept as they came.
+func TestCompressOnDisk(t *testing.T) {
+	fs := disk.NewMemory()
+	active := func(o *Options) { o.Spec.Compression = spec.CompressActive }
+	l := live(t, fs, active)
+	long := strings.Repeat("compressible ", 200)
+	noise := make([]byte, 2000)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range noise {
+		noise[i] = byte(r.Uint32())
+	}
+	want := map[string]struct {
+		value string
+		block bool
+	}{"long": {long, true}, "short": {"short", false}, "noise": {string(noise), false}}
+	for name, w := range want {
+		l.durable(name, w.value)
+	}
+	check := func(when string) {
+		t.Helper()
+		for name, w := range want {
+			m, v, err := l.get(name)
+			if err != nil || (m.Datatype&value.Snappy != 0) != w.block || w.block && len(v) > len(w.value)/2 {
+				t.Errorf("%s: %s has datatype %d, %d bytes, %v", when, name, m.Datatype, len(v), err)
+			}
+			if w.block {
+				plain, err := value.Inflate(nil, []byte(v))
+				if err != nil {
+					t.Errorf("%s: %s: %v", when, name, err)
+				}
+				v = string(plain)
+			}
+			if string(v) != w.value {
+				t.Errorf("%s: %s holds another value", when, name)
+			}
+		}
+		l.wantBooks()
+	}
+	check("written")
+	if n := l.ejectAll(); n != len(want) {
+		t.Errorf("%d values left memory, want %d", n, len(want))
+	}
+	check("fetched")
+	l.whole()
+	l.end()
+	l = live(t, fs, active)
+	check("restarted")
 }

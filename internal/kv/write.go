@@ -55,6 +55,13 @@ func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k Key, w *Write
 	}
 	v := version{flags: w.Flags, expiry: conf.expiry(k.Coll, w.Expiry, at), level: level}
 	v.value, v.datatype = storedForm(conf, w, body)
+	if b.compressesWrites(conf) && v.datatype&value.Snappy == 0 && len(body) >= minCompressed {
+		sc := b.getScratch()
+		defer b.putScratch(sc)
+		if block, smaller := sc.deflate(body); smaller {
+			v.value, v.datatype = block, v.datatype|value.Snappy
+		}
+	}
 	if err := b.admit(conf, headerBytes+len(k.Name)+len(v.value)); err != nil {
 		return Written{}, err
 	}
