@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ func (n *Node) bootstrap(ctx context.Context) error {
 func (n *Node) firstBoot(boot *cluster.Boot) error {
 	n.password = n.settings.Password
 	if n.password == "" {
+		if !n.settings.Loopback() { // package config says so first, with what to do; this is the last gate
+			return errors.New("other machines could reach this node, and nobody has chosen its password")
+		}
 		n.password, n.made = madePassword(), true
 	}
 	credentials, err := auth.NewCredentials(n.password)

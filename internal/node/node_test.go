@@ -229,3 +229,14 @@ func TestForeignDocuments(t *testing.T) {
 		t.Errorf("documents without their cluster state: %v", err)
 	}
 }
+
+// TestNoMadePasswordInTheOpen: even settings that package config would refuse do not open a node with a password that nobody
+// chose to other machines.
+func TestNoMadePasswordInTheOpen(t *testing.T) {
+	s := *settings(t, "")
+	s.Bind, s.Password = "0.0.0.0", ""
+	if n, err := node.Open(t.Context(), node.Options{Settings: &s}); err == nil {
+		_ = n.Close()
+		t.Error("the node was opened")
+	}
+}
