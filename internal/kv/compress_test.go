@@ -91,7 +91,7 @@ func TestCompressOnDisk(t *testing.T) {
 				}
 				v = string(plain)
 			}
-			if string(v) != w.value {
+			if v != w.value {
 				t.Errorf("%s: %s holds another value", when, name)
 			}
 		}
