@@ -31,7 +31,7 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 	gone := s.bucketGone()
 	for i := range w.count {
 		q := &w.requests[i]
-		if len(w.out) > 0 && c.mayWait(q) {
+		if len(w.out) >= writeAt || len(w.out) > 0 && c.mayWait(q) { // a batch of large documents must not be held as a whole
 			c.settle(w)
 			return used, writeOut
 		}

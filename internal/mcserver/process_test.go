@@ -229,6 +229,39 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// TestLargeRepliesLeaveEarly: a batch whose replies are large is written in parts, so that a client which does not read
+// cannot have a whole batch of large documents held for it.
+func TestLargeRepliesLeaveEarly(t *testing.T) {
+	const size = writeAt / 2
+	w := newWorld(t)
+	c := w.direct(t, "app", "default")
+	set := storeFrame(mcbp.OpSet, 0, "large", strings.Repeat("v", size))
+	c.runAll(t, mcbp.AppendRequest(nil, &set))
+	var in []byte
+	for range maxBatch {
+		in = mcbp.AppendRequest(in, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("large")})
+	}
+	work := new(work)
+	replies := 0
+	for len(in) > 0 {
+		used, next := c.process(t.Context(), work, in)
+		in = in[used:]
+		if len(work.out) > writeAt+size+1000 || len(in) > 0 && next != writeOut {
+			t.Fatalf("%d bytes of replies at once, verdict %d", len(work.out), next)
+		}
+		for ; len(work.out) > 0; replies++ {
+			f, n, err := mcbp.Decode(work.out)
+			if err != nil || len(f.Value) != size {
+				t.Fatalf("%d bytes, %v", len(f.Value), err)
+			}
+			work.out = work.out[n:]
+		}
+	}
+	if replies != maxBatch {
+		t.Errorf("%d replies to %d requests", replies, maxBatch)
+	}
+}
+
 // TestInbox grows and shrinks a connection's input buffer.
 func TestInbox(t *testing.T) {
 	i := inbox{buf: make([]byte, smallBuffer)}

@@ -1,0 +1,303 @@
+package hostile
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/charpoy/charpoy/internal/mcbp"
+	"github.com/charpoy/charpoy/tests/server"
+)
+
+const (
+	attackLimit    = 2 * time.Minute  // for each attack: far above what any needs
+	bystanderLimit = 20 * time.Second // for an operation of the bystander: the machine may be slow, the server must not hang
+	stopLimit      = 30 * time.Second
+	memoryLimit    = "192MiB" // GOMEMLIMIT of the server
+)
+
+// attacks are run at once against one server.
+var attacks = []struct {
+	name string
+	run  func(*testing.T, *target)
+}{
+	{"half a frame", halfFrames},
+	{"announces 4 GiB", hugeAnnouncements},
+	{"announces 20 MiB a thousand times", manyAnnouncements},
+	{"does not read", doesNotRead},
+	{"wrong passwords", wrongPasswords},
+	{"a million requests at once", endlessPipeline},
+	{"garbage", garbage},
+	{"slow HTTP", slowHTTP},
+	{"huge HTTP", hugeHTTP},
+	{"ten thousand idle connections", idleConnections},
+}
+
+func TestHostileClients(t *testing.T) {
+	for _, kind := range []struct {
+		name  string
+		flags []string
+		bound int64 // of the server's resident memory at its highest, bytes
+	}{
+		{"as shipped", nil, 512 << 20},
+		{"race detector", []string{"-race"}, 2560 << 20}, // its shadow memory is several times what the program uses
+	} {
+		t.Run(kind.name, func(t *testing.T) { attack(t, kind.bound, kind.flags...) })
+	}
+}
+
+func attack(t *testing.T, bound int64, flags ...string) {
+	files(t, idleCount+4000)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	binary, err := server.Build(ctx, "../..", t.TempDir(), flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOMEMLIMIT", memoryLimit)
+	t.Setenv("GORACE", "halt_on_error=1 exitcode=66")
+	process, err := server.StartTestServer(ctx, binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(process.Kill)
+	s := &target{process, ctx}
+	before := s.memory(t, "VmRSS")
+
+	working, stop := context.WithCancel(ctx)
+	var bystander sync.WaitGroup
+	var done int
+	var unwell error
+	bystander.Go(func() { done, unwell = s.bystander(working) })
+	t.Run("attacks", func(t *testing.T) {
+		for _, a := range attacks {
+			t.Run(a.name, func(t *testing.T) { t.Parallel(); a.run(t, s) })
+		}
+	})
+	stop()
+	bystander.Wait()
+	if unwell != nil || done == 0 {
+		t.Errorf("the bystander suffered after %d operations: %v", done, unwell)
+	}
+	peak := s.memory(t, "VmHWM")
+	t.Logf("resident memory %d MiB before, %d MiB at its highest; the bystander did %d operations", before>>20, peak>>20, done)
+	if peak > bound {
+		t.Errorf("the server used up to %d MiB, more than %d MiB", peak>>20, bound>>20)
+	}
+	if err := process.Stop(stopLimit); err != nil {
+		t.Errorf("the server did not end well: %v\n%s", err, process.Log())
+	}
+	if strings.Contains(process.Log(), "panic") {
+		t.Errorf("the server panicked:\n%s", process.Log())
+	}
+}
+
+// together runs f n times at once and waits for all.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// halfFrames leaves connections open in the middle of a frame, before and after the login. They may stay: they must only not
+// disturb anybody. One of them goes on in the end and is served.
+func halfFrames(t *testing.T, s *target) {
+	set := mcbp.Frame{Opcode: mcbp.OpSet, Key: []byte("half"), Extras: make([]byte, 8), Value: make([]byte, 100_000)}
+	whole := mcbp.AppendRequest(nil, &set)
+	var last *attacker
+	for i := range 300 {
+		s.dial(t, s.KV)                           // silent
+		s.dial(t, s.KV).raw(whole[:1+i%23])       // within the header
+		last = s.enter(t)                         //
+		last.raw(whole[:mcbp.HeaderLen+1+i*7%90]) // within the body
+	}
+	last.raw(whole[mcbp.HeaderLen+1+299*7%90:])
+	last.want(mcbp.StatusSuccess)
+}
+
+// hugeAnnouncements says that 4 GiB follow, or just more than a frame may have. The server must hang up, not wait or allocate.
+func hugeAnnouncements(t *testing.T, s *target) {
+	head := mcbp.AppendRequest(nil, &mcbp.Frame{Opcode: mcbp.OpSet, Key: []byte("k"), Extras: make([]byte, 8)})
+	for _, size := range []uint32{0xffffffff, 1 << 31, 30<<20 + 1} {
+		binary.BigEndian.PutUint32(head[8:], size)
+		for range 50 {
+			stranger, known := s.dial(t, s.KV), s.enter(t)
+			stranger.raw(head)
+			known.raw(head)
+			stranger.wantClosed(attackLimit)
+			known.wantClosed(attackLimit)
+		}
+	}
+}
+
+// manyAnnouncements says on 1000 connections that a document of 20 MiB follows, which is allowed, and sends a little of it.
+func manyAnnouncements(t *testing.T, s *target) {
+	set := mcbp.AppendRequest(nil, &mcbp.Frame{Opcode: mcbp.OpSet, Key: []byte("k"), Extras: make([]byte, 8)})
+	binary.BigEndian.PutUint32(set[8:], 20<<20)
+	set = append(set, make([]byte, 1000)...)
+	for range 1000 {
+		s.enter(t).raw(set)
+	}
+}
+
+// doesNotRead asks for far more than socket buffers hold and does not read. The server stops reading, holds no more than one
+// round of replies, and hangs up when its time for a write is over.
+func doesNotRead(t *testing.T, s *target) {
+	const size, gets = 1 << 20, 64
+	a := s.enter(t)
+	set := mcbp.Frame{Opcode: mcbp.OpSet, Key: []byte("large"), Extras: make([]byte, 8), Value: make([]byte, size)}
+	a.send(set)
+	a.want(mcbp.StatusSuccess)
+	var requests []byte
+	for range gets {
+		requests = mcbp.AppendRequest(requests, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("large")})
+	}
+	readers := make([]*attacker, 40)
+	for i := range readers {
+		readers[i] = s.enter(t)
+		readers[i].raw(requests)
+	}
+	timer := time.NewTimer(35 * time.Second) // the server's time for a write is 30 s
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+	for i, r := range readers {
+		n, err := io.Copy(io.Discard, r.in)
+		if n >= gets*size {
+			t.Errorf("reader %d, which had not read for 35 s, got all %d bytes (%v)", i, n, err)
+		}
+	}
+}
+
+// wrongPasswords tries passwords on many connections, for users that exist and that do not.
+func wrongPasswords(t *testing.T, s *target) {
+	attackers := make([]*attacker, 480)
+	for i := range attackers {
+		attackers[i] = s.dial(t, s.KV)
+	}
+	together(16, func(i int) {
+		for n := range 30 {
+			a := attackers[16*n+i]
+			user := fmt.Sprintf("user-%d-%d", i, n%3)
+			for range 4 {
+				a.send(mcbp.Frame{Opcode: mcbp.OpSASLAuth, Key: []byte("PLAIN"), Value: []byte("\x00" + user + "\x00wrong")})
+				f, err := a.reply()
+				if err != nil {
+					break // the server may have enough of it
+				}
+				if mcbp.Status(f.VB) != mcbp.StatusAuthError {
+					t.Errorf("a wrong password got status %v", mcbp.Status(f.VB))
+				}
+			}
+			a.Close()
+		}
+	})
+}
+
+// endlessPipeline sends a million requests without waiting for replies. All are answered, in order.
+func endlessPipeline(t *testing.T, s *target) {
+	const requests = 1_000_000
+	a := s.enter(t)
+	_ = a.SetDeadline(time.Now().Add(2 * attackLimit))
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() {
+		var batch []byte
+		for i := range uint32(requests) {
+			batch = mcbp.AppendRequest(batch, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("missing"), Opaque: i})
+			if len(batch) > 1<<20 || i == requests-1 {
+				if _, err := a.Write(batch); err != nil {
+					t.Errorf("write: %v", err)
+					return
+				}
+				batch = batch[:0]
+			}
+		}
+	})
+	for i := range uint32(requests) {
+		f, err := a.reply()
+		if err != nil || f.Opaque != i || mcbp.Status(f.VB) != mcbp.StatusNotFound {
+			t.Fatalf("reply %d: opaque %d, status %v, %v", i, f.Opaque, mcbp.Status(f.VB), err)
+		}
+	}
+}
+
+// garbage sends what is not the protocol at all: random bytes, HTTP, TLS. The server hangs up, at the latest when the client
+// does.
+func garbage(t *testing.T, s *target) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 300 {
+		b := make([]byte, 1+r.IntN(5000))
+		for j := range b {
+			b[j] = byte(r.Uint32())
+		}
+		switch i % 3 {
+		case 0:
+			b = append([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), b...)
+		case 1:
+			b = append([]byte{22, 3, 1, 2, 0, 1}, b...)
+		}
+		a := s.dial(t, s.KV)
+		_, _ = a.Write(b) // the server may have hung up already
+		if i%3 != 2 {     // random bytes may look like the beginning of a frame
+			a.wantClosed(attackLimit)
+		}
+	}
+}
+
+// slowHTTP holds connections of the management port open with requests that never end.
+func slowHTTP(t *testing.T, s *target) {
+	for range 500 {
+		s.dial(t, s.Mgmt).raw([]byte("GET /pools HTTP/1.1\r\nHost: x\r\nX-Slow: "))
+	}
+	a := s.dial(t, s.Mgmt)
+	a.raw([]byte("GET /pools HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+	if line, err := a.in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 ") {
+		t.Errorf("an ordinary request beside slow ones got %q, %v", line, err)
+	}
+}
+
+// hugeHTTP sends headers and bodies without an end to the management port. The server refuses and hangs up.
+func hugeHTTP(t *testing.T, s *target) {
+	junk := []byte(strings.Repeat("a", 64<<10))
+	for _, head := range []string{
+		"GET /pools HTTP/1.1\r\nHost: x\r\nX-Long: ",
+		"POST /pools/default/buckets HTTP/1.1\r\nHost: x\r\nContent-Length: 4294967296\r\n\r\n",
+	} {
+		a := s.dial(t, s.Mgmt)
+		a.raw([]byte(head))
+		sent := 0
+		for ; sent < 256<<20; sent += len(junk) {
+			if _, err := a.Write(junk); err != nil {
+				break
+			}
+		}
+		if sent >= 256<<20 {
+			t.Errorf("the server has taken %d bytes after %q", sent, head)
+		}
+	}
+}
+
+const idleCount = 10_000
+
+// idleConnections opens 10 000 connections that have logged in and are silent, and uses one of them at the end.
+func idleConnections(t *testing.T, s *target) {
+	all := make([]*attacker, idleCount)
+	for i := range all {
+		all[i] = s.enter(t)
+	}
+	for _, i := range []int{0, idleCount / 2, idleCount - 1} {
+		all[i].send(mcbp.Frame{Opcode: mcbp.OpNoop})
+		all[i].want(mcbp.StatusSuccess)
+	}
+}
