@@ -7,7 +7,8 @@ import "time"
 const (
 	smallBuffer  = 4 << 10   // of an idle connection
 	fullBuffer   = 64 << 10  // of a busy one; a larger frame gets a buffer of its size while it is received
-	shrinkAfter  = 16        // reads that used less than a quarter of the buffer, then it becomes small again
+	bufferStep   = 4         // between the usual sizes: 4, 16, 64 KiB
+	shrinkAfter  = 16        // reads, then the buffer becomes as small as they allow
 	writeAt      = 256 << 10 // replies are written before more requests are run
 	keptOutput   = 512 << 10 // larger output buffers are not kept for the next batch
 	keptScratch  = 64 << 10

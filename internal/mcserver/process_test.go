@@ -301,6 +301,27 @@ func TestInbox(t *testing.T) {
 	if len(i.buf) != smallBuffer {
 		t.Errorf("after quiet reads: %d", len(i.buf))
 	}
+	reads := func(n, size int) {
+		for range n {
+			fill(wire[:size])
+			i.consume(i.have)
+			i.fit()
+		}
+	}
+	reads(1, smallBuffer)
+	if len(i.buf) != fullBuffer {
+		t.Errorf("after a read that filled it: %d", len(i.buf))
+	}
+	for range 10 { // the same traffic must not make it swing
+		reads(shrinkAfter, smallBuffer+1)
+		if len(i.buf) != bufferStep*smallBuffer {
+			t.Errorf("after reads of a little more than the small buffer: %d", len(i.buf))
+		}
+	}
+	reads(shrinkAfter, 100)
+	if len(i.buf) != smallBuffer {
+		t.Errorf("after quiet reads again: %d", len(i.buf))
+	}
 }
 
 // TestExecutors: every opcode of the table has somebody who carries it out.
