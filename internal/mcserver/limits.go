@@ -5,15 +5,16 @@ import "time"
 // Buffers of a connection, in bytes. With 10 000 connections two fixed buffers of 64 KiB would cost 1.3 GB, so a connection
 // starts small and only grows while there is traffic.
 const (
-	smallBuffer  = 4 << 10   // of an idle connection
-	fullBuffer   = 64 << 10  // of a busy one; a larger frame gets a buffer of its size while it is received
-	bufferStep   = 4         // between the usual sizes: 4, 16, 64 KiB
-	shrinkAfter  = 16        // reads, then the buffer becomes as small as they allow
-	writeAt      = 256 << 10 // replies are written before more requests are run
-	keptOutput   = 512 << 10 // larger output buffers are not kept for the next batch
-	keptScratch  = 64 << 10
-	maxStranger  = 64 << 10 // of a frame before login: nothing that bootstraps a connection is larger
-	yieldBatches = 8        // batches without blocking, then others get a turn
+	smallBuffer = 4 << 10   // of an idle connection
+	fullBuffer  = 64 << 10  // of a busy one; a larger frame gets a buffer of its size while it is received
+	bufferStep  = 4         // between the usual sizes: 4, 16, 64 KiB
+	shrinkAfter = 16        // reads, then the buffer becomes as small as they allow
+	writeAt     = 256 << 10 // replies are written before more requests are run
+	keptOutput  = 512 << 10 // larger output buffers are not kept for the next batch
+	keptScratch = 64 << 10
+	maxStranger = 64 << 10 // of a frame before login: nothing that bootstraps a connection is larger
+	yieldBefore = 24       // requests in a row, then others get a turn before the replies are written
+	yieldAlways = 256      // requests in a row, then others get a turn even if there is nothing to write
 )
 
 // maxBatch bounds the requests whose memory is touched together (kv.md 3.3).

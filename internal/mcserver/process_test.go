@@ -322,6 +322,15 @@ func TestInbox(t *testing.T) {
 	if len(i.buf) != smallBuffer {
 		t.Errorf("after quiet reads again: %d", len(i.buf))
 	}
+	for sent := 0; sent < len(wire); { // a large frame that comes in many small pieces
+		n := min(len(wire)-sent, 1000, len(i.room()))
+		fill(wire[sent : sent+n])
+		sent += n
+		i.fit()
+	}
+	if !bytes.Equal(i.data(), wire) {
+		t.Error("a frame in many pieces was damaged")
+	}
 }
 
 // TestExecutors: every opcode of the table has somebody who carries it out.
