@@ -199,3 +199,18 @@ func TestBytesAnItem(t *testing.T) {
 func bigSpec() spec.Bucket {
 	return spec.Bucket{Name: "b", UUID: "0", Type: spec.Ephemeral, QuotaBytes: 1 << 30, NumVBuckets: 1024}
 }
+
+// BenchmarkFeedWithoutReader is what the change feed adds to a mutation that nobody reads: the entry in the window and waking
+// the readers.
+func BenchmarkFeedWithoutReader(b *testing.B) {
+	k, keys := benchBucket(b)
+	vb := &k.vbs[keys[0].VB]
+	b.ReportAllocs()
+	for b.Loop() {
+		vb.mu.Lock()
+		vb.append(k.Bucket, 1<<36)
+		cursors := vb.mu.cursors
+		vb.mu.Unlock()
+		notify(cursors, vb.id)
+	}
+}

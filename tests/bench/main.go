@@ -50,12 +50,14 @@ func sections() []section {
 		{"warmup", measureWarmup},
 		{"gc", measureGC},
 		{"flush", measureFlush},
+		{"feed", measureFeed},
+		{"fetch", measureFetch},
 		{"engine", measureEngine},
 	}
 }
 
 func main() {
-	only := flag.String("only", "", "comma separated sections; empty = all: process, memory, warmup, gc, flush, engine")
+	only := flag.String("only", "", "comma separated sections; empty = all: process, memory, warmup, gc, flush, feed, fetch, engine")
 	asJSON := flag.Bool("json", false, "print one JSON object a figure")
 	flag.Parse()
 	if err := bench(*only, *asJSON); err != nil {
