@@ -12,6 +12,7 @@ import (
 	"github.com/charpoy/charpoy/internal/run"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -139,7 +140,7 @@ func (n *Node) carryOut(ctx context.Context, a *vbucket.Assignment, problems map
 			open[want.Spec.Name] = made
 			b = made
 		}
-		if err := n.settle(b, want, a.Self); err != nil {
+		if err := n.settle(b, want, a); err != nil {
 			n.options.Logger.Error("cannot change bucket", "bucket", want.Spec.Name, "error", err)
 			problems[want.Spec.Name] = err.Error()
 		}
@@ -184,6 +185,7 @@ func (n *Node) open(ctx context.Context, want *vbucket.BucketAssignment) (*Bucke
 		Clock:    n.options.Clock,
 		Store:    store,
 		Logger:   n.options.Logger.With("bucket", kept.Name),
+		Trace:    n.options.Trace,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", kept.Name, err)
@@ -244,13 +246,20 @@ func (n *Node) dropLeftovers(a *vbucket.Assignment) error {
 }
 
 // settle brings an open bucket to what is wanted: settings, manifest, states of the vBuckets, flushes.
-func (n *Node) settle(b *Bucket, want *vbucket.BucketAssignment, self int) error {
+func (n *Node) settle(b *Bucket, want *vbucket.BucketAssignment, a *vbucket.Assignment) error {
 	if err := b.kv.Update(n.asKept(want.Spec), want.Manifest); err != nil {
 		return err
 	}
+	moved := int64(0)
 	for vb := range want.Rows {
 		row := &want.Rows[vb]
-		b.kv.Assign(vbucket.ID(vb), stateOf(row, self), row.Epoch)
+		if b.kv.Assign(vbucket.ID(vb), stateOf(row, a.Self), row.Epoch) {
+			moved++
+		}
+	}
+	if moved > 0 && trace.MapChange.On() {
+		node := n.options.Trace
+		trace.MapChange.Fire(node.Shard(0), node.Intern(want.Spec.Name), a.Rev, moved)
 	}
 	if err := b.kv.Flush(want.Spec.FlushCount); err != nil {
 		return fmt.Errorf("flush: %w", err)

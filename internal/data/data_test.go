@@ -231,8 +231,8 @@ func TestNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := m.Find("bucket_items"); f == nil || len(f.Series) != 1 || f.Series[0].Value != 1 || f.Series[0].Labels[0] != "a" {
-		t.Errorf("bucket_items: %+v", f)
+	if f := m.Find("cache_items"); f == nil || len(f.Series) != 1 || f.Series[0].Value != 1 || f.Series[0].Labels[0] != "a" {
+		t.Errorf("cache_items: %+v", f)
 	}
 	pairs, err := p.Stat(t.Context(), "a", "")
 	if err != nil || len(pairs) == 0 {

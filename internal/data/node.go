@@ -18,6 +18,7 @@ import (
 	"github.com/charpoy/charpoy/internal/run"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Fatal        func(error) // called once when the disk has failed; the process must end
 	Clock        *hlc.Source
 	Logger       *slog.Logger
+	Trace        *trace.Node // what the probes fire into; nil: nobody looks
 }
 
 func (o Options) withDefaults() Options {
@@ -80,6 +82,7 @@ func Open(o Options) (*Node, error) {
 	}
 	db, err := storage.Open(storage.Options{
 		FS: o.FS, Dir: o.Dir, Logger: o.Logger, ReserveBytes: o.ReserveBytes, Events: storage.Events{Fatal: o.Fatal},
+		Trace: o.Trace,
 	})
 	if err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ var ErrInUse = errors.New("data directory is in use by another process")
 // OS gives the machine's file system.
 func OS() FS { return vfs.Default }
 
+// Root is the file system below all wrappers.
+func Root(fs FS) FS { return vfs.Root(fs) }
+
 // Memory is a file system in memory that knows which of its bytes were synced.
 type Memory struct{ *vfs.MemFS }
 

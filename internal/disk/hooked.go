@@ -71,6 +71,8 @@ type Hooked struct {
 	// met, if set, hears of each operation that failed and gives the error that is returned in place of it; nil pretends
 	// success.
 	met func(Op, error) error
+	// done, if set, hears of operations that have ended; see Timed.
+	done func(Op, time.Duration, error)
 }
 
 // NewHooked wraps fs. Nothing is judged until Judge is called.
@@ -135,6 +137,10 @@ func (h *Hooked) verdict(kind Kind, path string, size int) Verdict {
 
 // do does op unless the judge is against it.
 func (h *Hooked) do(kind Kind, path string, op func() error) error {
+	return h.doSince(h.begin(kind), kind, path, op)
+}
+
+func (h *Hooked) doSince(begun time.Time, kind Kind, path string, op func() error) error {
 	v := h.verdict(kind, path, 0)
 	err := v.Err
 	switch {
@@ -145,6 +151,7 @@ func (h *Hooked) do(kind Kind, path string, op func() error) error {
 			err = failed
 		}
 	}
+	h.end(Op{Kind: kind, Path: path}, begun, err)
 	return h.failed(Op{Kind: kind, Path: path}, err)
 }
 
@@ -282,7 +289,9 @@ func (f *hookedFile) Read(p []byte) (int, error) {
 	if v := f.fs.verdict(Read, f.path, len(p)); v.Err != nil {
 		return 0, v.Err
 	}
-	return f.File.Read(p)
+	n, err := f.File.Read(p)
+	f.fs.end(Op{Read, f.path, n}, time.Time{}, err)
+	return n, err
 }
 
 // ReadAt implements File.
@@ -290,7 +299,9 @@ func (f *hookedFile) ReadAt(p []byte, off int64) (int, error) {
 	if v := f.fs.verdict(Read, f.path, len(p)); v.Err != nil {
 		return 0, v.Err
 	}
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	f.fs.end(Op{Read, f.path, n}, time.Time{}, err)
+	return n, err
 }
 
 // Write implements File.
@@ -304,6 +315,7 @@ func (f *hookedFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *hookedFile) write(p []byte, write func([]byte) (int, error)) (int, error) {
+	begun := f.fs.begin(Write)
 	v := f.fs.verdict(Write, f.path, len(p))
 	n, err := 0, v.Err
 	switch {
@@ -316,6 +328,7 @@ func (f *hookedFile) write(p []byte, write func([]byte) (int, error)) (int, erro
 	case v.Torn > 0:
 		n, _ = write(p[:min(v.Torn, len(p))])
 	}
+	f.fs.end(Op{Write, f.path, n}, begun, err)
 	if err = f.fs.failed(Op{Write, f.path, len(p)}, err); err == nil {
 		n = len(p)
 	}
@@ -328,10 +341,10 @@ func (f *hookedFile) Sync() error { return f.fs.do(f.sync, f.path, f.File.Sync) 
 // SyncData implements File.
 func (f *hookedFile) SyncData() error { return f.fs.do(f.sync, f.path, f.File.SyncData) }
 
-// SyncTo implements File.
+// SyncTo implements File. It is a hint to the system to begin writing, so it is not timed as a sync.
 func (f *hookedFile) SyncTo(length int64) (bool, error) {
 	var full bool
-	err := f.fs.do(f.sync, f.path, func() (err error) {
+	err := f.fs.doSince(time.Time{}, f.sync, f.path, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})

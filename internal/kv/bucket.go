@@ -15,6 +15,7 @@ import (
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -34,6 +35,8 @@ type Bucket struct {
 	rows    fetchBuffers
 	scratch sync.Pool
 	chunks  chunkPools
+
+	observed observed
 
 	// memory, in bytes; see memory.go
 	used   atomic.Int64 // of items; behind by what the vBuckets have not folded yet
@@ -81,6 +84,7 @@ func Open(o Options) (*Bucket, error) {
 		pager:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 	}
+	b.observed.node, b.observed.name = o.Trace, o.Trace.Intern(o.Spec.Name)
 	b.scratch.New = func() any { return new(scratch) }
 	b.config.Store(newConfig(&o.Spec, &o.Manifest))
 	b.applyLimits()
@@ -178,7 +182,11 @@ func (b *Bucket) enter(ctx context.Context, conf *config, k *Key) (*vBucket, err
 		return nil, &spec.UnknownCollectionError{Manifest: conf.manifest.UID}
 	}
 	for {
-		vb.mu.Lock()
+		if !trace.Enabled {
+			vb.mu.Lock()
+		} else if !vb.mu.TryLock() {
+			vb.await(ctx, b)
+		}
 		if vb.mu.state == vbucket.Active && vb.mu.ready {
 			return vb, nil
 		}

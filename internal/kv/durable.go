@@ -13,6 +13,7 @@ import (
 type waiter struct {
 	seqno vbucket.Seqno
 	done  chan error // one slot
+	taken int64      // monotonic time at which the flusher took it; belongs to the vBucket's lock until done
 }
 
 // await waits until a write has reached its level. On one node a majority is memory, so only the levels that ask for the
@@ -41,6 +42,8 @@ func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.
 	vb.mu.waiters = slices.Insert(vb.mu.waiters, at, wait)
 	vb.mu.Unlock()
 	b.hurry(vb.id)
+	begun := b.clock.Now().Mono
+	defer func() { wait.waited(ctx, begun, b.clock.Now().Mono) }()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

@@ -67,8 +67,9 @@ func (p *persistence) runEjector(ctx context.Context) {
 			p.b.exhausted.Store(false)
 			continue
 		}
-		begun := time.Now()
+		begun, before := time.Now(), p.b.memoryNow()
 		n := p.ejectPass(ctx)
+		p.b.pagerRan(n, before, time.Since(begun))
 		if f := p.b.options.Events.Ejected; f != nil {
 			f(n, time.Since(begun))
 		}
@@ -198,6 +199,7 @@ func (p *persistence) ejectVBucket(conf *config, vb *vBucket, active bool, share
 			return s.freed >= quota
 		})
 	}
+	p.b.evicted(vb, s.values, s.freed)
 	return s.values, s.held
 }
 

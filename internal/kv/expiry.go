@@ -134,6 +134,7 @@ func (b *Bucket) runExpiry(ctx context.Context) error {
 		}
 		begun := time.Now()
 		n := b.expirePass(ctx)
+		b.expiryRan(n, time.Since(begun))
 		if f := b.options.Events.Expired; f != nil {
 			f(n, time.Since(begun))
 		}

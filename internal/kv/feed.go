@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/charpoy/charpoy/internal/change"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -72,6 +73,9 @@ func (vb *vBucket) save(b *Bucket, h *header) {
 		n := int64(savedOverhead + len(m.Key) + len(m.Value))
 		r.savedBytes += n
 		b.window.Add(n)
+		if trace.VersionSaved.On() {
+			trace.VersionSaved.Fire(b.shard(vb.id), b.observed.name, uint16(vb.id), n)
+		}
 	}
 }
 
@@ -83,6 +87,7 @@ func (vb *vBucket) openRun(b *Bucket, c *cursor) *run {
 	r := vb.beginRun(c)
 	if c.r == b.disk {
 		vb.mu.claimed = r.end
+		vb.taken(b, r.end)
 	}
 	return r
 }

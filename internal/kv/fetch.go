@@ -8,6 +8,7 @@ import (
 	"github.com/charpoy/charpoy/internal/arena"
 	"github.com/charpoy/charpoy/internal/change"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -36,12 +37,24 @@ func (b *Bucket) fetch(ctx context.Context, vb *vBucket, k *Key, seqno vbucket.S
 	if b.store == nil {
 		return errNoStore
 	}
+	if trace.CacheMiss.On() {
+		trace.CacheMiss.Fire(b.shard(vb.id), b.observed.name, uint16(vb.id), trace.KeyOf(k.Name))
+	}
+	f := fetching{begun: b.clock.Now().Mono}
+	err := b.read(ctx, vb, k, seqno, &f)
+	b.fetched(ctx, vb, &f, err)
+	return err
+}
+
+// read is fetch without the clock.
+func (b *Bucket) read(ctx context.Context, vb *vBucket, k *Key, seqno vbucket.Seqno, f *fetching) error {
 	select {
 	case b.persist.fetches <- struct{}{}:
 	case <-ctx.Done():
 		return ErrBusy
 	}
 	defer func() { <-b.persist.fetches }()
+	f.got = b.clock.Now().Mono
 	if !vb.misses(b, k, seqno) {
 		return nil // another one has fetched it while this one waited
 	}
@@ -59,6 +72,7 @@ func (b *Bucket) fetch(ctx context.Context, vb *vBucket, k *Key, seqno vbucket.S
 			Bucket: b.store.UUID(), VB: vb.id, Seqno: seqno, Reason: "a row holds another document",
 		})
 	}
+	f.bytes = len(m.Value)
 	return vb.fill(b, k, &m, true)
 }
 

@@ -47,9 +47,11 @@ func (f *flusher) start() (stop func()) {
 	}
 	wait.Go(func() {
 		for t := range f.rounds {
+			flushed := f.p.b.flushStarts(t)
 			begun := time.Now()
 			r := syncResult{released: t.writes, err: f.p.b.store.DB().Sync()}
 			r.took = time.Since(begun)
+			f.p.b.flushEnds(&flushed, r.err)
 			if r.err == nil {
 				f.publish(t)
 			}

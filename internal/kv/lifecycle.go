@@ -9,17 +9,18 @@ import (
 )
 
 // Assign says what this node does with a vBucket from now on. One of a lower epoch than was assigned before is ignored, and
-// so is a vBucket that does not exist. A vBucket that becomes active for the first time begins its history.
-func (b *Bucket) Assign(id vbucket.ID, state vbucket.State, epoch vbucket.Epoch) {
+// so is a vBucket that does not exist. A vBucket that becomes active for the first time begins its history. It reports
+// whether the state is another one now.
+func (b *Bucket) Assign(id vbucket.ID, state vbucket.State, epoch vbucket.Epoch) (changed bool) {
 	vb, err := b.vb(id)
 	if err != nil {
-		return
+		return false
 	}
 	vb.mu.Lock()
 	old := vb.mu.state
 	if epoch < vb.mu.epoch || vb.mu.closed {
 		vb.mu.Unlock()
-		return
+		return false
 	}
 	vb.mu.epoch = epoch
 	if vb.mu.disk.damage != nil {
@@ -38,6 +39,7 @@ func (b *Bucket) Assign(id vbucket.ID, state vbucket.State, epoch vbucket.Epoch)
 	if old != state && state == vbucket.Dead {
 		b.endReaders(vb, ErrVBucketState)
 	}
+	return old != state
 }
 
 // Seqnos says where a vBucket stands. *NotMyVBucketError if there is no such vBucket.
@@ -102,6 +104,14 @@ func (b *Bucket) empty(vb *vBucket) {
 		vb.mu.Unlock()
 		return
 	}
+	vb.forgetAll(b)
+	vb.mu.Unlock()
+	b.endReaders(vb, &change.RollbackError{VB: vb.id})
+}
+
+// forgetAll forgets all documents and begins another history at seqno 0. Call it with the lock held; readers have to be told
+// afterwards (see empty).
+func (vb *vBucket) forgetAll(b *Bucket) {
 	vb.clear(b, &change.RollbackError{VB: vb.id})
 	vb.mu.high, vb.mu.claimed, vb.mu.persisted, vb.mu.snapStart, vb.mu.snapEnd, vb.mu.purge = 0, 0, 0, 0, 0, 0
 	vb.persisted.Store(0)
@@ -110,8 +120,6 @@ func (b *Bucket) empty(vb *vBucket) {
 		vb.mu.failovers = nil // nothing of the old branches is left that a reader could go on from
 		vb.beginBranch()
 	}
-	vb.mu.Unlock()
-	b.endReaders(vb, &change.RollbackError{VB: vb.id})
 }
 
 // clear frees all items, the window and the table. Runs end with why, because what they would copy is gone; cursors stay

@@ -2,6 +2,8 @@ package kv
 
 import (
 	"github.com/charpoy/charpoy/internal/spec"
+	"github.com/charpoy/charpoy/internal/trace"
+	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
 // Memory says what a bucket holds, in bytes.
@@ -41,46 +43,42 @@ func (b *Bucket) applyLimits() {
 func (b *Bucket) estimate() int64 { return b.used.Load() + b.tables.Load() + b.window.Load() }
 
 // admit decides before anything else whether a mutation that brings so many bytes can be taken (kv.md 17.4).
-func (b *Bucket) admit(conf *config, bytes int) error {
+func (b *Bucket) admit(conf *config, vb vbucket.ID, bytes int) error {
 	if used := b.estimate() + int64(bytes); used > conf.writes {
-		if err := b.crowded(conf, int64(bytes), conf.writes); err != nil {
+		if err := b.crowded(conf, vb, int64(bytes), conf.writes); err != nil {
 			return err
 		}
 	}
 	if b.window.Load() > conf.window && !b.relieve(conf) || b.refusing.Load() {
-		b.refused.busy.Add(1)
-		return ErrBusy
+		return b.refuse(vb, b.crowdedOut(), ErrBusy)
 	}
 	return nil
 }
 
 // admitDelete is admit for deletions: they free memory, so more is allowed to them, and a full disk does not stop them.
-func (b *Bucket) admitDelete(conf *config) error {
+func (b *Bucket) admitDelete(conf *config, vb vbucket.ID) error {
 	if b.estimate() > conf.deletes {
-		if err := b.crowded(conf, 0, conf.deletes); err != nil {
+		if err := b.crowded(conf, vb, 0, conf.deletes); err != nil {
 			return err
 		}
 	}
 	if b.window.Load() > conf.window && !b.relieve(conf) {
-		b.refused.busy.Add(1)
-		return ErrBusy
+		return b.refuse(vb, trace.RefusalWindow, ErrBusy)
 	}
 	return nil
 }
 
 // crowded decides at a limit, where the estimate is not good enough: nil if there is room, else why not.
-func (b *Bucket) crowded(conf *config, bytes, limit int64) error {
+func (b *Bucket) crowded(conf *config, vb vbucket.ID, bytes, limit int64) error {
 	if b.arena.Live()+b.tables.Load()+b.window.Load()+bytes <= limit {
 		return nil
 	}
 	b.wakePager()
 	switch {
 	case bytes > conf.writes, conf.spec.Eviction == spec.EvictNone, b.exhausted.Load():
-		b.refused.noMemory.Add(1)
-		return ErrNoMemory
+		return b.refuse(vb, trace.RefusalQuota, ErrNoMemory)
 	}
-	b.refused.busy.Add(1)
-	return ErrBusy
+	return b.refuse(vb, trace.RefusalQuota, ErrBusy)
 }
 
 // wakePager has the pager look at the memory now.
@@ -156,6 +154,9 @@ func (b *Bucket) dropSlowest() bool {
 	}
 	vb.mu.Unlock()
 	v.c.r.mark(vb.id)
+	if trace.CursorDrop.On() {
+		trace.CursorDrop.Fire(b.shard(vb.id), b.observed.name, uint16(vb.id), b.observed.node.Intern(v.c.r.name), lost)
+	}
 	if lost {
 		b.dropped.runs.Add(1)
 		if f := b.options.Events.ReaderTooSlow; f != nil {

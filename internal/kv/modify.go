@@ -34,7 +34,7 @@ func (b *Bucket) concat(ctx context.Context, at hlc.Time, k *Key, w *Write, fron
 	if err != nil {
 		return Written{}, err
 	}
-	if err := b.admit(conf, len(operand)); err != nil {
+	if err := b.admit(conf, k.VB, len(operand)); err != nil {
 		return Written{}, err
 	}
 	base := uint64(0)
@@ -108,7 +108,7 @@ func (b *Bucket) Counter(ctx context.Context, at hlc.Time, k Key, c *Count) (uin
 	if err != nil {
 		return 0, Written{}, err
 	}
-	if err := b.admit(conf, headerBytes+len(k.Name)+maxDigits); err != nil {
+	if err := b.admit(conf, k.VB, headerBytes+len(k.Name)+maxDigits); err != nil {
 		return 0, Written{}, err
 	}
 	sc := b.getScratch()

@@ -9,6 +9,7 @@ import (
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -20,6 +21,7 @@ type Options struct {
 	Store    *storage.Bucket // nil exactly for an ephemeral bucket
 	Logger   *slog.Logger    // nil: nothing is logged
 	Events   Events
+	Trace    *trace.Node // what the probes fire into; nil: nobody looks
 
 	// CASCeiling is a CAS that no earlier start of the node has passed (kv.md 5): every clock begins above it.
 	CASCeiling vbucket.CAS

@@ -31,8 +31,9 @@ func (b *Bucket) runPager(ctx context.Context) error {
 		if b.memoryNow() <= b.config.Load().high {
 			continue
 		}
-		begun := time.Now()
+		begun, before := time.Now(), b.memoryNow()
 		n := b.evictPass(ctx)
+		b.pagerRan(n, before, time.Since(begun))
 		if f := b.options.Events.Evicted; f != nil {
 			f(n, time.Since(begun))
 		}
@@ -69,13 +70,15 @@ func (b *Bucket) evictPass(ctx context.Context) int {
 // that every reader has passed are purged whatever their age: a reader that comes back from before has to begin again.
 func (b *Bucket) evictVBucket(conf *config, vb *vBucket) int {
 	at := b.clock.Now()
-	total := 0
+	total, freed := 0, int64(0)
+	defer func() { b.evicted(vb, total, freed) }()
 	for from := uint32(0); ; from += walkSlots {
 		vb.mu.Lock()
 		if vb.mu.state != vbucket.Active || vb.mu.closed {
 			vb.mu.Unlock()
 			return total
 		}
+		freed += vb.mu.bytes
 		t := vb.table.Load()
 		n := 0
 		for i := from; i < min(from+walkSlots, uint32(len(t.slots))); {
@@ -106,6 +109,7 @@ func (b *Bucket) evictVBucket(conf *config, vb *vBucket) int {
 			i++
 		}
 		done := from+walkSlots >= uint32(len(t.slots))
+		freed -= vb.mu.bytes
 		cursors := vb.mu.cursors
 		vb.mu.Unlock()
 		if n > 0 {

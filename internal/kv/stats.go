@@ -21,6 +21,8 @@ type opCounts struct {
 	Evicted       uint64 // documents that an ephemeral bucket gave up for want of memory
 	Ejected       uint64 // values that left memory because they are on disk
 	Fetched       uint64 // values that were read from disk
+	LockWaits     uint64 // operations that found the lock of the vBucket taken
+	LockWaitNanos uint64 // what they waited for it
 }
 
 func (o *opCounts) add(p *opCounts) {
@@ -38,6 +40,8 @@ func (o *opCounts) add(p *opCounts) {
 	o.Evicted += p.Evicted
 	o.Ejected += p.Ejected
 	o.Fetched += p.Fetched
+	o.LockWaits += p.LockWaits
+	o.LockWaitNanos += p.LockWaitNanos
 }
 
 // Ops counts operations since the bucket was opened.

@@ -11,6 +11,7 @@ import (
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/invariant"
 	"github.com/charpoy/charpoy/internal/spec"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
@@ -265,9 +266,17 @@ func (vb *vBucket) makeRoom(b *Bucket) bool {
 // resize replaces the table by one with so many slots.
 func (vb *vBucket) resize(b *Bucket, slots int) {
 	t := vb.table.Load()
+	var begun time.Time
+	if trace.TableGrow.On() {
+		begun = time.Now()
+	}
 	next := t.resized(slots)
 	vb.table.Store(next)
 	b.tables.Add(int64(next.bytes() - t.bytes()))
+	if !begun.IsZero() {
+		trace.TableGrow.Fire(b.shard(vb.id), b.observed.name, uint16(vb.id), int64(vb.mu.items+vb.mu.tombstones), int64(slots),
+			time.Since(begun))
+	}
 }
 
 // remove takes an item out of memory. It is not a change: nobody reads of it. What may be removed is the caller's business.

@@ -10,6 +10,7 @@ import (
 	"github.com/charpoy/charpoy/internal/change"
 	"github.com/charpoy/charpoy/internal/docid"
 	"github.com/charpoy/charpoy/internal/storage"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -88,6 +89,7 @@ func (b *Bucket) awaitWarm(ctx context.Context, vb *vBucket, warm <-chan struct{
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+	b.tellRefused(vb.id, trace.RefusalWarming)
 	return ErrWarming
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/spec"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
@@ -44,6 +45,7 @@ func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k Key, w *Write
 	body := w.Value
 	if w.Datatype&value.Snappy == 0 {
 		if len(body) > conf.spec.MaxValueBytes {
+			b.tellRefused(k.VB, trace.RefusalSize)
 			return Written{}, ErrTooBig
 		}
 	} else {
@@ -62,7 +64,7 @@ func (b *Bucket) storeDocument(ctx context.Context, at hlc.Time, k Key, w *Write
 			v.value, v.datatype = block, v.datatype|value.Snappy
 		}
 	}
-	if err := b.admit(conf, headerBytes+len(k.Name)+len(v.value)); err != nil {
+	if err := b.admit(conf, k.VB, headerBytes+len(k.Name)+len(v.value)); err != nil {
 		return Written{}, err
 	}
 	st := storing{b: b, conf: conf, at: at, k: k, w: w, mode: mode, v: v, body: body}
@@ -194,7 +196,7 @@ func (b *Bucket) finish(ctx context.Context, vb *vBucket, done Written, err erro
 	vb.mu.Unlock()
 	if err != nil {
 		if err == ErrBusy { //nolint:errorlint // the sentinel that put returns
-			b.refused.busy.Add(1)
+			return Written{}, b.refuse(vb.id, trace.RefusalQuota, err)
 		}
 		return Written{}, err
 	}
@@ -213,7 +215,7 @@ func (b *Bucket) Delete(ctx context.Context, at hlc.Time, k Key, w *Write) (Writ
 	if err != nil {
 		return Written{}, err
 	}
-	if err := b.admitDelete(conf); err != nil {
+	if err := b.admitDelete(conf, k.VB); err != nil {
 		return Written{}, err
 	}
 	var sc *scratch
@@ -297,8 +299,7 @@ func (vb *vBucket) touch(
 		return Written{CAS: vbucket.CAS(h.cas), Seqno: h.seqno(), UUID: vb.mu.uuid}, false, nil
 	}
 	if b.window.Load() > conf.window || b.refusing.Load() {
-		b.refused.busy.Add(1)
-		return Written{}, false, ErrBusy
+		return Written{}, false, b.refuse(vb.id, b.crowdedOut(), ErrBusy)
 	}
 	v := version{flags: h.flags, expiry: expiry, datatype: h.datatype(), level: level, value: h.body()}
 	done, err = vb.put(b, conf, k, i, h, &v, at)

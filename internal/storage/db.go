@@ -17,6 +17,7 @@ import (
 	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/fault"
 	"github.com/charpoy/charpoy/internal/metrics"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -26,7 +27,8 @@ type Options struct {
 	FS     disk.FS // nil: the machine's
 	Logger *slog.Logger
 	Events Events
-	Faults *fault.Set // break points storage.apply and storage.sync; nil: none
+	Faults *fault.Set  // break points storage.apply and storage.sync; nil: none
+	Trace  *trace.Node // what the probes fire into; nil: nobody looks
 
 	CacheBytes int64 // of blocks read from disk, 0 = 128 MiB
 	// ReserveBytes is the free space below which new mutations are refused; 0 = 1 GiB or 2 % of the disk, what is less.
@@ -75,6 +77,9 @@ type DB struct {
 
 	applyFault, syncFault *fault.Point
 
+	shard    *trace.Shard
+	observed observed
+
 	syncTime    metrics.Histogram
 	applyTime   metrics.Histogram
 	batches     atomic.Uint64
@@ -98,7 +103,13 @@ func Open(o Options) (*DB, error) {
 	db := &DB{options: o.withDefaults(), stopped: make(chan struct{})}
 	db.applyFault = db.options.Faults.Point("storage.apply")
 	db.syncFault = db.options.Faults.Point("storage.sync")
-	full := disk.OnFull(db.options.FS, db.diskFull)
+	db.shard = db.options.Trace.Shard(0)
+	db.observed.opened = time.Now()
+	timed := db.options.FS
+	if trace.Enabled {
+		timed = disk.Timed(timed, db.observe)
+	}
+	full := disk.OnFull(timed, db.diskFull)
 	watched, stop := disk.Watched(full, slowDisk, db.diskSlow)
 	db.watch = stop
 	db.fence = disk.NewFence(watched, disk.FenceOptions{Vital: vital, Broken: func(op disk.Op, err error) {

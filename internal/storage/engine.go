@@ -93,12 +93,14 @@ func (db *DB) listener() *pebble.EventListener {
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			db.stalls.Add(1)
+			db.observed.stallBegins(i.Reason)
 			logger.Warn("the store holds up writes until compactions have caught up", "reason", i.Reason)
 			if events.Stall != nil {
 				events.Stall(i.Reason)
 			}
 		},
 		WriteStallEnd: func() {
+			db.observed.stallEnds()
 			if events.Stall != nil {
 				events.Stall("")
 			}

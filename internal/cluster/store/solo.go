@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/disk"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 // StateFile is the name of the solo store's file in its directory.
@@ -17,7 +19,10 @@ const stateTemporary = StateFile + ".tmp"
 // OpenSolo opens the store of a one-node cluster: everything is in memory, and each transaction writes the whole state to
 // StateFile in dir before it is published. Without a file the store is empty. A *CorruptError or ErrNewerFormat if the file
 // cannot be used: it is left as it is, for a person to look at. dir must exist.
-func OpenSolo(files disk.FS, dir string) (*Memory, error) {
+func OpenSolo(files disk.FS, dir string) (*Memory, error) { return OpenSoloTraced(files, dir, nil) }
+
+// OpenSoloTraced is OpenSolo for a node whose probes fire into t.
+func OpenSoloTraced(files disk.FS, dir string, t *trace.Node) (*Memory, error) {
 	s := state{entries: map[string]Entry{}}
 	data, err := readState(files, files.PathJoin(dir, StateFile))
 	switch {
@@ -30,7 +35,16 @@ func OpenSolo(files disk.FS, dir string) (*Memory, error) {
 		}
 	}
 	return newMemory(s, func(next state) error {
-		if err := replaceState(files, dir, encodeState(next)); err != nil {
+		data, begun := encodeState(next), time.Now()
+		err := replaceState(files, dir, data)
+		if trace.MetaWrite.On() {
+			status := trace.StatusOK
+			if err != nil {
+				status = trace.StatusFailed
+			}
+			trace.MetaWrite.Fire(t.Shard(0), time.Since(begun), int64(len(data)), status)
+		}
+		if err != nil {
 			return fmt.Errorf("write the cluster state: %w", err)
 		}
 		return nil

@@ -3,10 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/disk/disktest"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 const testDir = "data"
@@ -140,5 +142,32 @@ func TestSoloUnreadable(t *testing.T) {
 		if _, err := OpenSolo(hooked, testDir); !errors.Is(err, failed) {
 			t.Errorf("operation %d failed: %v", n, err)
 		}
+	}
+}
+
+// Writing the state fires a probe, whether it succeeds or not.
+func TestSoloProbe(t *testing.T) {
+	if !trace.Enabled {
+		t.Skip("probes are compiled out")
+	}
+	node := trace.NewNode()
+	var got []string
+	defer node.Subscribe(func(r *trace.Record) {
+		got = append(got, fmt.Sprint(r.Probe, " ", r.Text("status", nil), " ", r.Value("bytes") > 0, " ", r.Value("dur") > 0))
+	}, trace.MetaWrite)()
+	hooked := disk.NewHooked(newDir(t))
+	s, err := OpenSoloTraced(hooked, testDir, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t, s, "1"); err != nil {
+		t.Fatal(err)
+	}
+	hooked.Judge(disk.FailFrom(0, errors.New("broken")))
+	if err := put(t, s, "2"); err == nil {
+		t.Error("a write that failed is reported as done")
+	}
+	if want := []string{"meta-write ok true true", "meta-write failed true true"}; !slices.Equal(got, want) {
+		t.Errorf("records %q, want %q", got, want)
 	}
 }
