@@ -7,6 +7,9 @@
 // A Set holds the points of one node, so that several nodes in one process do not disturb each other. A nil *Set gives nil
 // points, and a nil *Point is always off: code that is not handed a Set needs no condition.
 //
+// An Interceptor (operation.go) stands elsewhere: on the key-value ports, where it is told of each operation of a client and can
+// have it fail. Rules about that are the business of package testcluster.
+//
 // All methods may be called from any goroutine.
 package fault
 

@@ -22,7 +22,7 @@ func (c *conn) hello(_ context.Context, w *work, q *request) error {
 	if text != "" {
 		return invalid(text)
 	}
-	s.agent = agentName(q.Key)
+	s.agent, s.localID = agentName(q.Key), localIDOf(q.Key)
 	s.greet(granted)
 	c.introduce()
 	traces := s.traces
@@ -41,8 +41,13 @@ func agentName(key []byte) string {
 	if json.Unmarshal(key, &agent) == nil && agent.A != "" {
 		name = agent.A
 	}
+	return printable(name)
+}
+
+// printable keeps what can be shown of a text that a client made up.
+func printable(text string) string {
 	var b strings.Builder
-	for _, r := range name {
+	for _, r := range text {
 		if r >= ' ' && r < 0x7f && b.Len() < maxAgent {
 			b.WriteRune(r)
 		}
@@ -87,9 +92,17 @@ func (c *conn) saslAuth(ctx context.Context, w *work, q *request) error {
 	if len(q.Key) > mcbp.MaxMechanism {
 		return invalid("Mechanism name is too long")
 	}
+	mech := string(q.Key)
+	err := c.beginLogin(ctx, w, q, mech)
+	if err != nil || c.session.scram == nil {
+		c.loginDone(mech, w.begun, err)
+	}
+	return err
+}
+
+func (c *conn) beginLogin(ctx context.Context, w *work, q *request, mech string) error {
 	s := &c.session
 	s.scram = nil
-	mech := string(q.Key)
 	c.server.numbers.logins.Add(1)
 	if !slices.Contains(c.mechanisms(), mech) {
 		return c.loginFailed(mech, auth.ErrMechanism)
@@ -120,7 +133,9 @@ func (c *conn) saslStep(_ context.Context, w *work, q *request) error {
 		c.session.scram = nil
 		return c.loginFailed("none", auth.ErrBadCredentials)
 	}
-	return c.scramStep(w, q)
+	err := c.scramStep(w, q)
+	c.loginDone(string(x.Mechanism()), w.begun, err)
+	return err
 }
 
 // scramStep hands one message of the client to the exchange that is under way.

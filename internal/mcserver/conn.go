@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/charpoy/charpoy/internal/mcbp"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 // conn is one client connection. Everything in it belongs to the goroutine that runs serve, except the
@@ -24,6 +26,7 @@ type conn struct {
 	accepted time.Time
 	in       inbox
 	session  session
+	traced   traced
 	nudged   atomic.Bool // there is something to attend to; see nudge
 	ready    atomic.Bool // a TLS handshake, which a passed deadline would break for good, is over
 	shown    atomic.Pointer[introduction]
@@ -66,6 +69,8 @@ func (c *conn) arm() {
 func (c *conn) serve(ctx context.Context) {
 	defer c.server.forget(c)
 	defer c.net.Close()
+	ctx = c.traced.begin(c, ctx)
+	defer c.traced.end(c)
 	if !c.handshake(ctx) {
 		return
 	}
@@ -79,15 +84,22 @@ func (c *conn) serve(ctx context.Context) {
 		if n > 0 {
 			c.in.received(n)
 			c.port.received(n)
-			if !c.drain(ctx) {
+			before := c.traced.requests
+			alive := c.drain(ctx)
+			c.traced.received(c, n, c.traced.requests-before)
+			if !alive {
 				return
 			}
 		}
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
+			if !errors.Is(err, io.EOF) {
+				c.traced.why = trace.CloseReasonError
+			}
 			return
 		case c.session.identity == nil && time.Since(c.accepted) >= idleUnauthenticated:
+			c.traced.why = trace.CloseReasonTimeout
 			return
 		default:
 			c.arm()
@@ -145,6 +157,9 @@ func (c *conn) drain(ctx context.Context) bool {
 		case hangUp:
 			return false
 		case needInput:
+			if c.in.have > 0 && c.in.since == 0 && trace.Enabled {
+				c.in.since = c.server.clock.Now().Mono
+			}
 			c.in.fit()
 			return true
 		case goOn, writeOut:
@@ -154,7 +169,12 @@ func (c *conn) drain(ctx context.Context) bool {
 
 // attend does what a nudge may have been for. It reports whether the connection lives on.
 func (c *conn) attend(ctx context.Context) bool {
-	if ctx.Err() != nil || c.session.bucketGone() {
+	switch {
+	case ctx.Err() != nil:
+		c.traced.why = trace.CloseReasonShutdown
+		return false
+	case c.session.bucketGone():
+		c.traced.why = trace.CloseReasonBucketGone
 		return false
 	}
 	frame := c.push()
@@ -166,8 +186,16 @@ func (c *conn) write(out []byte) bool {
 		return true
 	}
 	_ = c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	begun := int64(0)
+	if c.traced.timesWrite(len(out)) {
+		begun = c.server.clock.Now().Mono
+	}
 	n, err := c.net.Write(out)
 	c.port.sent(n)
+	c.traced.wrote(c, n, begun)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.traced.why = trace.CloseReasonSlowReader
+	}
 	return err == nil
 }
 
@@ -178,6 +206,8 @@ type inbox struct {
 	full  bool // the last read filled the buffer: the socket holds more
 	reads int  // since the size of the buffer was last held against the traffic
 	most  int  // bytes that were in use at once during those
+
+	since int64 // monotonic time at which the first bytes of an incomplete request were seen; 0: none are here
 }
 
 // room is where the next read goes. It is never empty: fit has seen to that.

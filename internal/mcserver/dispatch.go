@@ -69,8 +69,13 @@ func (c *conn) run(ctx context.Context, w *work, q *request) verdict {
 		return goOn // a client's answer to one of our pushes
 	}
 	mark, counts := len(w.out), c.session.counts
-	err := c.execute(ctx, w, q)
-	class := succeeded
+	var err error
+	if c.server.options.Interceptor == nil {
+		err = c.execute(ctx, w, q)
+	} else {
+		err = c.executeIntercepted(ctx, w, q)
+	}
+	class, next := succeeded, goOn
 	switch {
 	case err != nil:
 		w.out = w.out[:mark]
@@ -78,19 +83,17 @@ func (c *conn) run(ctx context.Context, w *work, q *request) verdict {
 	case q.op.QuietSuccess:
 		w.out = w.out[:mark]
 	}
+	if c.server.options.Interceptor != nil && c.intercepted(w, mark, class) {
+		next = hangUp
+	}
 	if q.op == nil {
-		return goOn
+		return next
 	}
-	st := stamp{at: -1, op: q.op, class: class, counts: counts}
-	if len(w.out) > mark && mcbp.Magic(w.out[mark]) == mcbp.MagicFlexResponse {
-		st.at = mark
-	}
-	w.stamps[w.stamped] = st
-	w.stamped++
+	w.stamp(q, mark, class, counts)
 	if q.Opcode == mcbp.OpQuit || q.Opcode == mcbp.OpQuitQ {
 		return hangUp
 	}
-	return goOn
+	return next
 }
 
 // execute does the checks that need more than the request, in the order of wire.md 3.5 from step 11 on, then the request.

@@ -1,11 +1,16 @@
 package mcserver
 
 import (
+	"math/bits"
 	"sync"
 
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/metrics"
+	"github.com/charpoy/charpoy/internal/trace"
 )
+
+// maxTimedBuckets bounds the buckets whose operations are timed apart from each other.
+const maxTimedBuckets = 10
 
 // noBucket labels requests of connections that have not selected a bucket.
 const noBucket = "_none"
@@ -18,6 +23,7 @@ type numbers struct {
 	failures *metrics.Counters   // by mechanism
 	requests *metrics.Counters   // by class of operation, bucket, outcome
 	times    *metrics.Histograms // by class of operation, bucket
+	stages   *trace.Stages
 
 	buckets struct {
 		sync.Mutex
@@ -28,6 +34,7 @@ type numbers struct {
 func newNumbers(set *metrics.Set) *numbers {
 	port := metrics.Label{Name: "port", Max: 5}
 	op, bucket := metrics.Label{Name: "op", Max: mcbp.NumClasses}, metrics.BucketLabel()
+	timed := metrics.Label{Name: "bucket", Max: maxTimedBuckets} // a histogram has 15 series
 	open := set.Gauges(metrics.Desc{
 		Name: "net_connections", Help: "Open client connections.", Labels: []metrics.Label{port},
 	})
@@ -52,9 +59,15 @@ func newNumbers(set *metrics.Set) *numbers {
 		}),
 		times: set.Histograms(metrics.Desc{
 			Name: "kv_op_duration_seconds", Help: "Time from the arrival of a request to its reply being ready.",
-			Labels: []metrics.Label{op, bucket},
+			Labels: []metrics.Label{op, timed},
 		}),
 	}
+	stages := set.Histograms(metrics.Desc{
+		Name: "kv_stage_duration_seconds", Help: "Time of requests by what it was spent on; a request counts in each stage that " +
+			"it spent time in.",
+		Labels: []metrics.Label{{Name: "stage", Max: int(trace.NumStage)}},
+	})
+	n.stages = trace.NewStages(func(stage string) trace.Recorder { return stages.With(stage) })
 	for i, name := range [...]string{"kv", "kvSSL"} {
 		n.ports[i] = &portNumbers{
 			open: open.With(name), total: total.With(name), in: moved.With(name, "in"), out: moved.With(name, "out"),
@@ -121,9 +134,32 @@ type opNumbers struct {
 	times    [mcbp.NumClasses]*metrics.Histogram
 }
 
-func (o *opNumbers) add(class mcbp.Class, out outcome, ns int64) {
-	o.requests[class][out].Inc()
-	o.times[class].RecordNanos(uint64(max(ns, 0)))
+// tally counts the requests of a batch, which all took the same time, and adds each kind to the numbers at once: additions
+// that other processors see are the dear part of counting. It is for one goroutine, and one batch.
+type tally struct {
+	counts *opNumbers
+	kinds  uint64 // bit kind × numOutcomes + outcome: there are some of it
+	some   [mcbp.NumClasses * numOutcomes]uint8
+}
+
+func (t *tally) add(st *stamp, ns int64) {
+	if t.counts != st.counts {
+		t.flush(ns)
+		t.counts = st.counts
+	}
+	i := int(st.kind)*numOutcomes + int(st.class)
+	t.kinds |= 1 << i
+	t.some[i]++
+}
+
+func (t *tally) flush(ns int64) {
+	for ; t.kinds != 0; t.kinds &= t.kinds - 1 {
+		i := bits.TrailingZeros64(t.kinds)
+		kind, out, n := i/numOutcomes, i%numOutcomes, uint64(t.some[i])
+		t.counts.requests[kind][out].Add(n)
+		t.counts.times[kind].RecordMany(uint64(ns), n)
+		t.some[i] = 0
+	}
 }
 
 // portNumbers are the members of the families for one port.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/charpoy/charpoy/internal/mcbp"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
@@ -27,6 +28,8 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 	w.at = c.server.clock.Now()
 	w.begun = w.at.Mono
 	w.stamped = 0
+	c.traced.batch.Begin(w.begun, c.in.since)
+	c.in.since = 0
 	c.touch(w)
 	gone := s.bucketGone()
 	for i := range w.count {
@@ -36,11 +39,15 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 			return used, writeOut
 		}
 		used += q.size
+		c.traced.batch.At(w.stamped)
+		if trace.OpStart.On() {
+			c.fireStart(q)
+		}
 		if c.run(ctx, w, q) == hangUp || gone && s.bucketGone() {
 			c.settle(w)
 			return used, hangUp
 		}
-		if w.count <= stampEach || c.mayWait(q) {
+		if w.count <= stampEach || c.mayWait(q) || trace.OpByOp() {
 			w.at = c.server.clock.Now()
 			c.settle(w)
 		}
@@ -93,6 +100,7 @@ func (c *conn) afterBatch(err error) verdict {
 	case errors.Is(err, mcbp.ErrIncomplete):
 		return needInput
 	}
+	c.traced.why = trace.CloseReasonProtocol
 	c.logMalformed(err)
 	return hangUp
 }
@@ -197,6 +205,9 @@ func (c *conn) touch(w *work) {
 
 // mayWait reports whether a request can take long, so that earlier replies should not wait with it.
 func (c *conn) mayWait(q *request) bool {
+	if c.server.options.Interceptor.MayWait() {
+		return true
+	}
 	if q.op == nil || q.fault != mcbp.StatusSuccess {
 		return false
 	}
@@ -212,13 +223,25 @@ func (c *conn) mayWait(q *request) bool {
 
 // settle writes the time since the batch arrived into the replies that wait for it, and counts their requests.
 func (c *conn) settle(w *work) {
-	ns := w.at.Mono - w.begun
+	if w.stamped == 0 {
+		return
+	}
+	ns := max(w.at.Mono-w.begun, 0)
+	var t tally
 	for i := range w.stamped {
 		st := &w.stamps[i]
 		if st.at >= 0 {
-			mcbp.PutDurationInfo(w.out[st.at+mcbp.HeaderLen:], uint64(max(ns, 0))/1000)
+			mcbp.PutDurationInfo(w.out[st.at+mcbp.HeaderLen:], uint64(ns)/1000)
 		}
-		st.counts.add(st.op.Class, st.class, ns)
+		t.add(st, ns)
+	}
+	t.flush(ns)
+	c.traced.requests += int64(w.stamped)
+	if trace.Enabled {
+		c.traced.batch.Settle(w.at.Mono, w.stamped, c.server.numbers.stages)
+		if trace.OpByOp() || c.server.options.Slow.Over(ns) {
+			c.tell(w, ns)
+		}
 	}
 	w.stamped = 0
 }

@@ -350,6 +350,7 @@ func TestSentinels(t *testing.T) {
 		"auth.ErrBadPassword":   "for who sets a password",
 		"kv.ErrTooSlow":         "for readers of the change feed",
 		"kv.ErrVBucketState":    "for readers of the change feed",
+		"kv.ErrSnapshot":        "for tests that go back to a snapshot",
 	}
 	table, err := os.ReadFile("status.go")
 	if err != nil {

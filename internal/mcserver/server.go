@@ -13,11 +13,13 @@ import (
 
 	"github.com/charpoy/charpoy/internal/auth"
 	"github.com/charpoy/charpoy/internal/data"
+	"github.com/charpoy/charpoy/internal/fault"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/metrics"
 	"github.com/charpoy/charpoy/internal/network"
 	"github.com/charpoy/charpoy/internal/run"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 // Options of a Server. Node and Auth are required; the zero value of everything else works.
@@ -29,15 +31,19 @@ type Options struct {
 	TLSAddr   string      // of the TLS listener; empty = none
 	TLSConfig *tls.Config // required with TLSAddr
 
-	Clock   *hlc.Source  // nil = the machine's
-	Net     network.Net  // zero = TCP
-	Metrics *metrics.Set // where the server's numbers are registered; nil = nowhere
-	Logger  *slog.Logger // nil = nowhere
-	Version string       // as told to clients; empty = DefaultVersion
+	Clock   *hlc.Source    // nil = the machine's
+	Net     network.Net    // zero = TCP
+	Metrics *metrics.Set   // where the server's numbers are registered; nil = nowhere
+	Logger  *slog.Logger   // nil = nowhere
+	Trace   *trace.Node    // whom the probes tell; nil = nobody
+	Slow    *trace.SlowLog // of operations; nil = none is kept
+	Version string         // as told to clients; empty = DefaultVersion
 
 	// PlainTLSOnly withdraws the mechanism PLAIN from unencrypted connections. Released SDKs that know no other then cannot
 	// log in without TLS (wire.md 4.5).
 	PlainTLSOnly bool
+	// Interceptor is told of every request and may change how it ends: for test servers. nil = there is none.
+	Interceptor *fault.Interceptor
 	// MaxConnections bounds the open client connections; 0 means 60 000.
 	MaxConnections int
 }

@@ -21,7 +21,8 @@ func offered() mcbp.FeatureSet {
 // session is what a connection's bootstrap has settled. It is touched by the connection's goroutine only.
 type session struct {
 	agent       string
-	greeted     bool // HELLO was sent
+	localID     string // of the connection, as the client calls it in its own logs
+	greeted     bool   // HELLO was sent
 	features    mcbp.FeatureSet
 	datatypes   value.Datatype // bits that were negotiated
 	collections bool           // keys carry a collection prefix
@@ -102,6 +103,7 @@ func (c *conn) selectBucket(b *data.Bucket) {
 	s.counts = c.server.numbers.ops(s.bucketName())
 	s.refresh(c.server.auth)
 	s.actor = actor{}
+	c.traced.bucket = c.server.options.Trace.Intern(s.bucketName())
 	c.introduce()
 }
 

@@ -3,9 +3,12 @@ package mcserver
 import (
 	"encoding/binary"
 
+	"github.com/charpoy/charpoy/internal/docid"
+	"github.com/charpoy/charpoy/internal/fault"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/kv"
 	"github.com/charpoy/charpoy/internal/mcbp"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
@@ -37,15 +40,26 @@ type work struct {
 
 	write   kv.Write // arguments of the engine's calls, here so that they need no allocation
 	counter kv.Count
-	touched uint64 // sum of the touch pass; only there so that the pass is not optimised away
+	seen    *fault.Operation // the request that the interceptor knows of; nil if there is none
+	touched uint64           // sum of the touch pass; only there so that the pass is not optimised away
 }
 
 // stamp is a place in out where the duration of a request has yet to be written.
 type stamp struct {
 	at     int // −1: the reply carries none
-	op     *mcbp.Op
+	kind   mcbp.Class
 	class  outcome
 	counts *opNumbers // of the bucket that the request was for
+
+	// For those who look at single requests; key aliases the connection's input.
+	op     trace.Op
+	level  uint8
+	vb     uint16
+	opaque uint32
+	coll   docid.Collection
+	key    []byte
+	in     int // bytes
+	out    int // bytes
 }
 
 func (s *Server) takeWork() *work {
