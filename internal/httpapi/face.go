@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/charpoy/charpoy/internal/network"
 	"github.com/charpoy/charpoy/internal/run"
@@ -25,6 +27,9 @@ type face struct {
 	stopOnce  sync.Once
 	closeOnce sync.Once
 	closeErr  error
+
+	most int64        // connections at once, plain and TLS
+	open atomic.Int64 // connections
 }
 
 type faceOptions struct {
@@ -33,6 +38,7 @@ type faceOptions struct {
 	tlsAddr string
 	tls     *tls.Config
 	logger  *slog.Logger
+	most    int64 // connections at once; 0 = maxConnections
 }
 
 // stoppingKey finds in a request's context the channel that is closed when the server wants to stop; endless replies watch
@@ -40,13 +46,14 @@ type faceOptions struct {
 type stoppingKey struct{}
 
 func newFace(ctx context.Context, name string, h http.Handler, o faceOptions) (*face, error) {
-	f := &face{name: name, logger: o.logger, stopping: make(chan struct{})}
+	f := &face{name: name, logger: o.logger, stopping: make(chan struct{}), most: cmp.Or(o.most, maxConnections)}
 	f.server = &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		WriteTimeout:      writeTime,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         f.count,
 		ErrorLog:          slog.NewLogLogger(o.logger.With("face", name).Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), stoppingKey{}, f.stopping)
@@ -66,6 +73,20 @@ func newFace(ctx context.Context, name string, h http.Handler, o faceOptions) (*
 		f.secure = tls.NewListener(secure, config)
 	}
 	return f, nil
+}
+
+// count keeps the number of open connections, and closes a new one at once if there are too many: what it would cost is
+// bounded only by their number.
+func (f *face) count(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if f.open.Add(1) > f.most {
+			_ = c.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		f.open.Add(-1)
+	case http.StateActive, http.StateIdle:
+	}
 }
 
 func (f *face) port() int { return portOf(f.plain) }

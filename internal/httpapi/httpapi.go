@@ -29,6 +29,7 @@ import (
 	"github.com/charpoy/charpoy/internal/metrics/prom"
 	"github.com/charpoy/charpoy/internal/network"
 	"github.com/charpoy/charpoy/internal/run"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 // ServerVersion is the version of the reference server that clients may assume the features of.
@@ -39,9 +40,11 @@ type Options struct {
 	Cluster   *cluster.Cluster
 	Data      door.Data
 	Auth      *auth.Directory
-	Documents Documents    // nil: the document routes answer 503
-	Metrics   *metrics.Set // where this package counts, and what is exposed beside the data plane's numbers; nil = an own one
-	Logger    *slog.Logger // nil = nowhere
+	Documents Documents      // nil: the document routes answer 503
+	Metrics   *metrics.Set   // where this package counts, and what is exposed beside the data plane's numbers; nil = an own one
+	Logger    *slog.Logger   // nil = nowhere
+	Trace     *trace.Node    // what the probes fire into; nil: nobody looks
+	Slow      *trace.SlowLog // of the node; nil: nothing is slow
 
 	Net       network.Net // the zero value stands for TCP
 	Addr      string      // host:port; port 0 = any free one
@@ -85,6 +88,7 @@ type Server struct {
 	streamEvery time.Duration
 	started     time.Time
 	metrics     http.Handler
+	redactor    *trace.Redactor // of keys and clients, for those who may not see them
 	count       struct {
 		requests *metrics.Counters
 		duration *metrics.Histogram
@@ -95,16 +99,16 @@ type Server struct {
 // New opens the listeners. Nothing is accepted before Run; Close releases them if Run is never called.
 func New(ctx context.Context, o Options) (*Server, error) {
 	o.withDefaults()
-	s := &Server{Options: o, started: time.Now(), rates: newRates(), streamEvery: streamEvery}
+	s := &Server{Options: o, started: time.Now(), rates: newRates(), streamEvery: streamEvery, redactor: trace.NewRedactor()}
 	s.deep = newDeepCheck(o.Data)
 	s.registerMetrics()
-	exposed, err := prom.New(s.snapshot)
+	exposed, err := prom.New(s.Snapshot)
 	if err != nil {
 		return nil, fmt.Errorf("management port: %w", err)
 	}
 	s.metrics = exposed
 	s.handler = s.routes()
-	s.face, err = newFace(ctx, "management port", s.handler, faceOptions{o.Net, o.Addr, o.TLSAddr, o.TLSConfig, o.Logger})
+	s.face, err = newFace(ctx, "management port", s.handler, faceOptions{net: o.Net, addr: o.Addr, tlsAddr: o.TLSAddr, tls: o.TLSConfig, logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func TestOwnClient(t *testing.T) {
 	}
 	text, err := r.Metrics(ctx)
 	must(err)
-	if !strings.Contains(string(text), "charpoy_build_info{") || !strings.Contains(string(text), "charpoy_kv_ops_total{") {
+	if !strings.Contains(string(text), "charpoy_build_info{") || !strings.Contains(string(text), "charpoy_bucket_ops_total{") {
 		t.Errorf("metrics:\n%s", text)
 	}
 	must(r.ChangePassword(ctx, "other"))

@@ -3,11 +3,14 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/charpoy/charpoy/internal/auth"
 	"github.com/charpoy/charpoy/internal/metrics"
+	"github.com/charpoy/charpoy/internal/trace"
 )
 
 // route is one line of the table of routes.
@@ -27,7 +30,6 @@ func (s *Server) table() []route {
 	of := func(p auth.Privilege, name string) need { return need{all: p, name: name} }
 	var (
 		open     = need{open: true}
-		local    = need{loopback: true, all: auth.MetricsRead, name: "admin.stats_export!read"}
 		somebody = need{any: true}
 		pool     = of(auth.PoolRead, "pools!read")
 		useIt    = need{use: true, name: "bucket[%].settings!read"}
@@ -36,7 +38,7 @@ func (s *Server) table() []route {
 		security = of(auth.SecurityWrite, "admin.security!write")
 	)
 	const b = "/pools/default/buckets/{bucket}"
-	return []route{
+	return append(s.observing(), []route{
 		{"GET /{$}", "root", open, 0, s.root},
 		{"GET /pools", "pools", pool, 0, s.pools},
 		{"GET /pools/default", "pool", pool, 0, s.pool},
@@ -77,7 +79,30 @@ func (s *Server) table() []route {
 		{"DELETE /settings/rbac/groups/{group}", "rbac", security, maxForm, s.deleteGroup},
 		{"POST /controller/changePassword", "password", somebody, maxForm, s.changePassword},
 		{"GET /whoami", "whoami", somebody, 0, s.whoami},
+	}...)
+}
+
+// observing lists the routes that show how the node is doing.
+func (s *Server) observing() []route {
+	var (
+		local    = need{loopback: true, all: auth.MetricsRead, name: "admin.stats_export!read"}
+		somebody = need{any: true}
+		readSlow = need{all: auth.Stats, name: "stats!read"}
+		setSlow  = need{all: auth.ClusterWrite, name: "settings!write"}
+		full     = need{all: auth.Administrator, name: "admin.diag!read"}
+	)
+	return []route{
 		{"GET /api/v1/stats/{group}", "stats", somebody, 0, s.statGroup},
+		{"GET /api/v1/slow", "slow", somebody, 0, s.listSlow},
+		{"GET /api/v1/slow/thresholds", "slow", readSlow, 0, s.slowThresholds},
+		{"PATCH /api/v1/slow/thresholds", "slow", setSlow, maxForm, s.setSlowThresholds},
+		{"PUT /api/v1/slow/thresholds", "slow", setSlow, maxForm, s.setSlowThresholds},
+		{"GET /debug/pprof/{$}", "debug", full, 0, debugPage(pprof.Index)},
+		{"GET /debug/pprof/{profile}", "debug", full, 0, debugPage(pprof.Index)},
+		{"GET /debug/pprof/cmdline", "debug", full, 0, debugPage(pprof.Cmdline)},
+		{"GET /debug/pprof/profile", "debug", full, 0, debugPage(pprof.Profile)},
+		{"GET /debug/pprof/symbol", "debug", full, 0, debugPage(pprof.Symbol)},
+		{"GET /debug/pprof/trace", "debug", full, 0, debugPage(pprof.Trace)},
 		{"GET /metrics", "metrics", local, 0, s.serveMetrics},
 		{"GET /healthz", "health", local, 0, s.healthz},
 		{"GET /readyz", "health", local, 0, s.readyz},
@@ -157,9 +182,13 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) {
 		}
 		s.logFailure(rt, c, f, time.Since(began))
 	}
+	took := time.Since(began)
 	s.count.requests.With(rt.label, class(watched.status)).Inc()
-	if rt.label != "stream" {
-		s.count.duration.Record(time.Since(began))
+	if rt.label != "stream" && rt.label != "debug" {
+		s.count.duration.Record(took)
+	}
+	if trace.HTTPDone.On() {
+		s.fireDone(rt, watched, r, took)
 	}
 }
 
@@ -198,10 +227,26 @@ func (s *Server) logFailure(rt route, c *call, f *failure, took time.Duration) {
 		"took", took, "error", f.Error())
 }
 
-// statusWriter remembers the status that was written.
+// fireDone fires the probe of a request that was answered.
+func (s *Server) fireDone(rt route, w *statusWriter, r *http.Request, took time.Duration) {
+	label, ok := trace.RouteNamed(rt.label)
+	if !ok {
+		label = trace.RouteOther
+	}
+	client, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		client = r.RemoteAddr
+	}
+	trace.HTTPDone.Fire(s.Trace.Shard(0), trace.HTTPDoneFields{
+		Route: label, Code: int64(w.status), Dur: took, Exec: took, Client: s.Trace.Intern(client), BytesOut: w.bytes,
+	})
+}
+
+// statusWriter remembers the status that was written, and how much followed it.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	bytes  int64
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -217,7 +262,9 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	return w.ResponseWriter.Write(b)
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

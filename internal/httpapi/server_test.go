@@ -379,7 +379,7 @@ func TestSeriesBound(t *testing.T) {
 			w.count.requests.With(r.label, class(status)).Inc()
 		}
 	}
-	s, err := w.snapshot(t.Context())
+	s, err := w.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // opsFamily is the data plane's family that counts operations, and the label that names the bucket.
-const opsFamily = "kv_ops_total"
+const opsFamily = "bucket_ops_total"
 
 func (s *Server) registerMetrics() {
 	s.count.requests = s.Metrics.Counters(metrics.Desc{
@@ -40,8 +40,8 @@ func (s *Server) registerMetrics() {
 	})
 }
 
-// snapshot gives everything that /metrics exposes: the manager's numbers and the data plane's.
-func (s *Server) snapshot(ctx context.Context) (*metrics.Snapshot, error) {
+// Snapshot gives everything that /metrics exposes: the manager's numbers and the data plane's.
+func (s *Server) Snapshot(ctx context.Context) (*metrics.Snapshot, error) {
 	data, err := s.Data.Metrics(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("numbers of the data plane: %w", err)

@@ -13,7 +13,7 @@ type ViewsPort struct{ face *face }
 func NewViewsPort(ctx context.Context, o Options) (*ViewsPort, error) {
 	o.withDefaults()
 	f, err := newFace(ctx, "views port", http.HandlerFunc(answerWithoutViews),
-		faceOptions{o.Net, o.Addr, o.TLSAddr, o.TLSConfig, o.Logger})
+		faceOptions{net: o.Net, addr: o.Addr, tlsAddr: o.TLSAddr, tls: o.TLSConfig, logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}
