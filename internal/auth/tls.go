@@ -11,13 +11,17 @@ import (
 	"time"
 )
 
+var errNoCertificate = errors.New("the node's certificate could not be made")
+
 // TLSOptions say where certificates come from.
 type TLSOptions struct {
 	Dir   string   // for the self-made ones; it is made if it is missing
 	Hosts []string // names and addresses that the self-made certificate is for; loopback is always among them
 	// CertFile and KeyFile are given files in PEM form. With them nothing is made; they are read again when they change.
 	CertFile, KeyFile string
-	Now               func() time.Time // nil = time.Now
+	// Lazy leaves the self-made certificates unmade until the first client or CA needs them: for nodes that live for a test.
+	Lazy bool
+	Now  func() time.Time // nil = time.Now
 }
 
 // Names of the files in TLSOptions.Dir. CAFile is what clients are given to trust.
@@ -64,8 +68,8 @@ func LoadOrCreateTLS(o TLSOptions) (*TLS, error) {
 	if o.CertFile != "" {
 		return t, t.loadGivenLocked()
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("certificates: %w", err)
+	if o.Lazy {
+		return t, nil
 	}
 	return t, t.loadOwnLocked()
 }
@@ -75,7 +79,10 @@ func (t *TLS) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return t.certificate(), nil
+			if cert := t.certificate(); cert != nil {
+				return cert, nil
+			}
+			return nil, errNoCertificate // it could not be made when it was needed
 		},
 	}
 }
@@ -90,6 +97,9 @@ func (t *TLS) CAPath() string {
 
 // CA gives what clients have to trust, in PEM form.
 func (t *TLS) CA() ([]byte, error) {
+	if t.o.Lazy {
+		t.certificate() // makes them; what kept it from doing so is found below
+	}
 	text, err := os.ReadFile(t.CAPath())
 	if err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
@@ -139,6 +149,9 @@ func (t *TLS) loadGivenLocked() error {
 
 // loadOwnLocked takes the stored certificate if it is for our hosts and has time left, or has the CA make another one.
 func (t *TLS) loadOwnLocked() error {
+	if err := os.MkdirAll(t.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
 	ca, err := loadOrCreateCA(t.o.Dir, t.o.Now())
 	if err != nil {
 		return err

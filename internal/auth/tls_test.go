@@ -195,3 +195,40 @@ func TestGivenFiles(t *testing.T) {
 		t.Error("a missing key file was accepted")
 	}
 }
+
+// TestLazyTLS: nothing is written until somebody needs a certificate, be it a client or who asks for the CA; then it is a
+// good one. A directory that cannot be made is an error for both.
+func TestLazyTLS(t *testing.T) {
+	for what, ask := range map[string]func(*TLS) error{
+		"CA": func(o *TLS) error { _, err := o.CA(); return err },
+		"client": func(o *TLS) error {
+			_, err := o.Config().GetCertificate(&tls.ClientHelloInfo{})
+			return err
+		},
+	} {
+		dir := filepath.Join(t.TempDir(), "tls")
+		o, err := LoadOrCreateTLS(TLSOptions{Dir: dir, Lazy: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s: something was made before it was needed", what)
+		}
+		if err := ask(o); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, CAFile)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if o, err = LoadOrCreateTLS(TLSOptions{Dir: file, Lazy: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(o); err == nil {
+			t.Errorf("%s: a certificate in a directory that cannot be made", what)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 func (n *Node) openData(context.Context) (err error) {
 	o := data.Options{
 		FS: n.fs, ReserveBytes: uint64(n.settings.DiskReserve), Fatal: n.fail, Clock: n.options.Clock, Logger: n.options.Logger,
+		Trace: n.observation.trace,
 	}
 	if n.settings.Data != "" {
 		o.Dir = n.fs.PathJoin(n.settings.Data, "docs")
@@ -44,7 +45,7 @@ func (n *Node) openCluster(context.Context) error {
 	kept := store.NewMemory()
 	if n.settings.Data != "" {
 		var err error
-		if kept, err = store.OpenSolo(n.fs, n.settings.Data); err != nil {
+		if kept, err = store.OpenSoloTraced(n.fs, n.settings.Data, n.observation.trace); err != nil {
 			return err
 		}
 	}
@@ -81,7 +82,11 @@ func (n *Node) firstBoot(boot *cluster.Boot) error {
 		}
 		n.password, n.made = madePassword(), true
 	}
-	credentials, err := auth.NewCredentials(n.password)
+	cost := auth.DefaultCost()
+	if n.options.ShortLived {
+		cost = auth.CheapCost()
+	}
+	credentials, err := auth.NewCredentialsAt(n.password, cost)
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,7 @@ func (n *Node) firstBoot(boot *cluster.Boot) error {
 		Roles: []spec.Role{{Name: "admin"}}, Credentials: credentials, PasswordChanged: time.Now().UTC(),
 	}}
 	for _, b := range n.settings.Buckets {
-		s := spec.Bucket{Name: b.Name, QuotaBytes: b.QuotaBytes, FlushEnabled: n.settings.Data == ""}
+		s := spec.Bucket{Name: b.Name, QuotaBytes: b.QuotaBytes, FlushEnabled: n.settings.Data == "", NumVBuckets: n.options.VBuckets}
 		if s.QuotaBytes == 0 {
 			s.QuotaBytes = defaultQuota(len(n.settings.Buckets))
 		}

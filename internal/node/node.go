@@ -21,10 +21,11 @@ import (
 	"github.com/charpoy/charpoy/internal/config"
 	"github.com/charpoy/charpoy/internal/data"
 	"github.com/charpoy/charpoy/internal/disk"
+	"github.com/charpoy/charpoy/internal/fault"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/httpapi"
 	"github.com/charpoy/charpoy/internal/mcserver"
-	"github.com/charpoy/charpoy/internal/metrics"
+	"github.com/charpoy/charpoy/internal/network"
 	"github.com/charpoy/charpoy/internal/run"
 )
 
@@ -35,6 +36,15 @@ type Options struct {
 	Version  string       // of this build
 	Clock    *hlc.Source  // nil = the machine's
 	FS       disk.FS      // nil = the machine's; where Settings.Data lies
+
+	// The rest is for tests and test servers.
+
+	Net         network.Net        // the zero value stands for the machine's
+	Interceptor *fault.Interceptor // of the key-value ports; nil = none
+	VBuckets    int                // of the buckets of the first boot; 0 = as always
+	// ShortLived makes a start as quick as it can be: passwords are hashed at the lowest cost that clients accept, and
+	// certificates are made when the first client needs them.
+	ShortLived bool
 }
 
 // FatalError says that the node cannot go on because of its disk. Nothing more was acknowledged after it; the next start
@@ -62,6 +72,8 @@ type Node struct {
 	password string
 	made     bool
 
+	observation observation
+
 	data     *data.Node
 	cluster  *cluster.Cluster
 	kvAuth   *auth.Directory // fed by assignments: the data plane's
@@ -85,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{options: o, settings: o.Settings, fs: o.FS, ready: make(chan struct{}), fatal: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		n.openDirectory, n.openData, n.openCluster, n.openTLS, n.openFaces, n.bootstrap,
+		n.openObservation, n.openDirectory, n.openData, n.openCluster, n.openTLS, n.openFaces, n.bootstrap,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -136,7 +148,7 @@ func (n *Node) openDirectory(context.Context) error {
 // openTLS loads the certificates, or makes them. A node without a directory has them in a temporary one.
 func (n *Node) openTLS(context.Context) error {
 	dir := filepath.Join(n.settings.Data, "tls")
-	if n.settings.Data == "" || n.fs != disk.OS() {
+	if n.settings.Data == "" || disk.Root(n.fs) != disk.OS() {
 		temporary, err := os.MkdirTemp("", "charpoy-tls-")
 		if err != nil {
 			return err
@@ -155,7 +167,7 @@ func (n *Node) openTLS(context.Context) error {
 	}
 	var err error
 	n.tls, err = auth.LoadOrCreateTLS(auth.TLSOptions{
-		Dir: dir, Hosts: hosts, CertFile: n.settings.TLSCert, KeyFile: n.settings.TLSKey,
+		Dir: dir, Hosts: hosts, CertFile: n.settings.TLSCert, KeyFile: n.settings.TLSKey, Lazy: n.options.ShortLived,
 	})
 	return err
 }
@@ -170,12 +182,13 @@ func (n *Node) address(port int) string {
 
 // openFaces binds the ports. What a port serves is known before it is announced.
 func (n *Node) openFaces(ctx context.Context) error {
-	numbers := metrics.NewSet()
+	numbers := n.observation.numbers
 	var err error
 	n.kv, err = mcserver.New(mcserver.Options{
 		Node: n.data, Auth: n.kvAuth, Clock: n.options.Clock, Logger: n.options.Logger, Metrics: numbers,
 		Addr: n.address(n.settings.KVPort), TLSAddr: n.address(n.settings.KVTLSPort), TLSConfig: n.tls.Config(),
-		PlainTLSOnly: n.settings.PlainTLSOnly,
+		PlainTLSOnly: n.settings.PlainTLSOnly, Net: n.options.Net, Interceptor: n.options.Interceptor,
+		Trace: n.observation.trace, Slow: n.observation.slow,
 	})
 	if err != nil {
 		return err
@@ -184,13 +197,13 @@ func (n *Node) openFaces(ctx context.Context) error {
 		return portError(err)
 	}
 	n.closeLater(port(n.kv.Close))
-	base := httpapi.Options{Logger: n.options.Logger, TLSConfig: n.tls.Config()}
+	base := httpapi.Options{Logger: n.options.Logger, TLSConfig: n.tls.Config(), Net: n.options.Net}
 	management := base
 	management.Cluster, management.Data, management.Auth = n.cluster, n.data, n.mgmtAuth
 	documents := httpapi.NewDocuments(loopback(n.kv.Addr()), n.kvAuth.Internal)
 	n.closeLater(documents)
 	management.Documents = documents
-	management.Metrics = numbers
+	management.Metrics, management.Trace, management.Slow = numbers, n.observation.trace, n.observation.slow
 	management.CA = n.tls.CA
 	management.Addr, management.TLSAddr = n.address(n.settings.HTTPPort), n.address(n.settings.HTTPTLSPort)
 	management.Version, management.PathData = n.options.Version, n.settings.Data
