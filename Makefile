@@ -58,9 +58,13 @@ crash: ## kill -9 under load, ROUNDS (200) rounds with SEED, and the disk-fault 
 	$(GO) run -C tests ./crash -rounds $(or $(ROUNDS),200) -seed $(or $(SEED),1)
 	$(GO) test -count=1 -timeout 600s -run 'Crash|Fault|Full|Flip|Torn' ./internal/storage ./internal/kv ./internal/node
 
+.PHONY: hostile
+hostile: ## attacks on a real server, with and without the race detector (needs gcc)
+	$(GO) test -C tests -count=1 -timeout 900s ./hostile
+
 .PHONY: sdk
 sdk: ## the Go and Node.js example programs against servers of every kind (needs node and npm)
-	$(GO) test -C tests -count=1 -timeout 600s ./...
+	$(GO) test -C tests -count=1 -timeout 600s . ./bench ./crash ./server
 
 .PHONY: bench
 bench: ## the figures of docs/benchmarks.md

@@ -87,6 +87,7 @@ type readyLine struct {
 	ConnectionString string `json:"connection_string"`
 	CA               string `json:"ca"` // certificate to trust, PEM
 	PID              int    `json:"pid"`
+	Control          string `json:"control,omitempty"` // of test-server: URL of its control channel
 }
 
 // lineOf describes a node that is ready.

@@ -5,43 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/charpoy/charpoy/internal/client"
 )
-
-// statsCmd prints statistics.
-type statsCmd struct {
-	documents
-	format
-	Group string `arg:"" optional:"" help:"Name of a group; without one the general numbers. Arguments follow a blank: 'vbucket-details 17'."`
-	Grep  string `placeholder:"TEXT" help:"Only names that contain this."`
-}
-
-// Help is the long help.
-func (*statsCmd) Help() string { return "Example: charpoy stats --grep item" }
-
-// statLine is a statistic with -o json.
-type statLine struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-// Run prints them.
-func (c *statsCmd) Run(a *app) error {
-	return c.with(a, func(conn *client.Conn) error {
-		list, err := conn.Stats(a.ctx, c.Group)
-		if err != nil {
-			return err
-		}
-		out := &table{columns: []string{"name", "value"}}
-		for _, s := range list {
-			if strings.Contains(s.Name, c.Grep) {
-				out.add(statLine(s), s.Name, s.Value)
-			}
-		}
-		return a.print(c.format, out)
-	})
-}
 
 // parseMiB reads a size that is a whole number of MiB.
 func parseMiB(text string) (int64, error) {

@@ -2,13 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/charpoy/charpoy/internal/config"
@@ -98,64 +93,6 @@ func (c *devCmd) Run(a *app) error {
 		}
 		return writeReady(s.ReadyJSON, line)
 	})
-}
-
-// testServerCmd runs a throw-away node.
-type testServerCmd struct {
-	PrintJSON bool          `name:"print-json" help:"Print one line of JSON on the standard output when the node is ready."`
-	Data      string        `placeholder:"DIR" type:"path" help:"Keep documents in this directory; without it all is in memory."`
-	Buckets   string        `default:"default" placeholder:"A,B" help:"Buckets to make in an empty node, name[:quota][:ephemeral] (${default})."`
-	MaxLife   time.Duration `name:"max-life" placeholder:"D" help:"End after this time, such as 10m, whatever happens."`
-}
-
-// Help is the long help.
-func (*testServerCmd) Help() string {
-	return "All ports are free ones. The user is Administrator, the password is `password` or that of CHARPOY_PASSWORD. The " +
-		"node ends when its standard input closes, so it cannot outlive the test that started it.\n\n" +
-		"Example: charpoy test-server --print-json --buckets shop,cache:64MiB:ephemeral"
-}
-
-// Run serves until the standard input closes.
-func (c *testServerCmd) Run(a *app) error {
-	s, _, err := a.settings("", nil, map[string]string{
-		"data": c.Data, "buckets": c.Buckets, "bind": "127.0.0.1", "log-level": "warn", "kv-port": "0", "kv-tls-port": "0",
-		"http-port": "0", "http-tls-port": "0", "views-port": "0", "ready-json": "",
-	})
-	if err != nil {
-		return err
-	}
-	if s.Password == "" {
-		s.Password = devPassword
-	}
-	ended := errors.New("the standard input was closed")
-	ctx, cancel := context.WithCancelCause(a.ctx)
-	defer cancel(nil)
-	if c.MaxLife > 0 {
-		timer := time.AfterFunc(c.MaxLife, func() { cancel(fmt.Errorf("%s have passed", c.MaxLife)) })
-		defer timer.Stop()
-	}
-	var reader sync.WaitGroup // nobody waits for it: a read of a stream that stays open ends with the process
-	reader.Go(func() {
-		_, _ = io.Copy(io.Discard, a.Stdin)
-		cancel(ended)
-	})
-	own := *a
-	own.ctx = ctx
-	err = own.host(s, func(_ context.Context, n *node.Node) error {
-		if !c.PrintJSON {
-			own.banner(n, s, s.Password, "")
-			return nil
-		}
-		line, err := lineOf(n, s.Password)
-		if err != nil {
-			return err
-		}
-		return newEncoder(a.Stdout).Encode(line)
-	})
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ended) && a.ctx.Err() == nil {
-		a.detail("ended: %v", cause)
-	}
-	return err
 }
 
 // joinPort makes an address of a host and a port.

@@ -72,6 +72,19 @@ func placeholder(name string) string {
 
 // settings resolves the settings of a node. What is in fixed is the command's own wish; it is as strong as a flag.
 func (a *app) settings(file string, given map[string]string, fixed map[string]string) (*config.Settings, []config.Value, error) {
+	src, err := a.sources(file, given, fixed)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, values, err := config.Resolve(src)
+	if err != nil {
+		return nil, nil, &failure{code: exitUsage, err: err}
+	}
+	return s, values, nil
+}
+
+// sources collects where the settings of a node come from, see settings.
+func (a *app) sources(file string, given map[string]string, fixed map[string]string) (config.Sources, error) {
 	flags := maps.Clone(given)
 	if flags == nil {
 		flags = map[string]string{}
@@ -84,15 +97,11 @@ func (a *app) settings(file string, given map[string]string, fixed map[string]st
 	if file != "" {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return nil, nil, fail(exitUsage, "settings file: %w", err).do("Check --config (CHARPOY_CONFIG).")
+			return src, fail(exitUsage, "settings file: %w", err).do("Check --config (CHARPOY_CONFIG).")
 		}
 		src.File = content
 	}
-	s, values, err := config.Resolve(src)
-	if err != nil {
-		return nil, nil, &failure{code: exitUsage, err: err}
-	}
-	return s, values, nil
+	return src, nil
 }
 
 // configCmd prints the settings.

@@ -54,7 +54,10 @@ type tree struct {
 
 	Bucket bucketCmd `cmd:"" aliases:"buckets" group:"Cluster" help:"List, make, change and drop buckets."`
 	User   userCmd   `cmd:"" aliases:"users" group:"Cluster" help:"List, make, change and delete users."`
-	Stats  statsCmd  `cmd:"" group:"Cluster" help:"Print statistics of a bucket or a server."`
+
+	Stats   statsCmd   `cmd:"" group:"Watching" help:"Print how a bucket is doing, or a group of statistics."`
+	Metrics metricsCmd `cmd:"" group:"Watching" help:"Print a node's metrics, or rules and dashboards for them."`
+	Slow    slowCmd    `cmd:"" group:"Watching" help:"Print a node's slow operations, or change what is slow."`
 
 	Config     configCmd     `cmd:"" group:"Help" help:"Print the settings of a node: value, origin, variable."`
 	Completion completionCmd `cmd:"" group:"Help" help:"Print a completion script for a shell."`
@@ -95,6 +98,7 @@ func (a *app) run() error {
 			{Key: "Nodes", Title: "Nodes"},
 			{Key: "Documents", Title: "Documents"},
 			{Key: "Cluster", Title: "Cluster"},
+			{Key: "Watching", Title: "Watching"},
 			{Key: "Help", Title: "Help"},
 			{Key: "Settings", Title: "Settings", Description: "Each has a variable and a key in the file; " + a.Name + " config lists them."},
 		}),
@@ -107,7 +111,7 @@ func (a *app) run() error {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	c, err := parser.Parse(args)
+	c, err := parser.Parse(mockArguments(args))
 	if helped { // the help was printed; whatever else was wrong with the line does not matter any more
 		return nil
 	}

@@ -32,6 +32,7 @@ type Ready struct {
 	ConnectionString string `json:"connection_string"`
 	CA               string `json:"ca"`
 	PID              int    `json:"pid"`
+	Control          string `json:"control"` // of a test server
 }
 
 // Build compiles the command of the module rooted at root into dir, with further flags for the compiler, and returns the
