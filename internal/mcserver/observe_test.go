@@ -132,6 +132,14 @@ func TestSlowOperations(t *testing.T) {
 	if len(got) == 0 {
 		t.Fatal("nothing was slow")
 	}
+	if n := len(slow.List(trace.SlowFilter{Op: trace.OpNoop}, nil)); n != 0 {
+		t.Fatalf("%d slow no-ops", n)
+	}
+	slow.SetThresholds(0, map[trace.Op]time.Duration{trace.OpNoop: time.Nanosecond})
+	p.must(mcbp.Frame{Opcode: mcbp.OpNoop})
+	if noop := slow.List(trace.SlowFilter{Op: trace.OpNoop}, nil); len(noop) != 1 || noop[0].Key != "" {
+		t.Errorf("an operation without a document: %+v", noop)
+	}
 	l := got[0]
 	sum := int64(0)
 	for _, us := range l.StagesUs {

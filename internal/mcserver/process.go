@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/charpoy/charpoy/internal/kv"
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
@@ -156,6 +157,7 @@ func (c *conn) bound(in []byte, err error) error {
 // check does steps 2 to 10 and the form of 12 of wire.md 3.5: all that the bytes of a request alone decide.
 func (c *conn) check(q *request) (mcbp.Status, string) {
 	s := &c.session
+	q.infos, q.key = mcbp.RequestInfos{}, kv.Key{} // of the last request in this place, maybe of another connection
 	if q.op == nil {
 		return mcbp.StatusUnknownCommand, ""
 	}
@@ -167,7 +169,6 @@ func (c *conn) check(q *request) (mcbp.Status, string) {
 			return mcbp.StatusInvalid, "Failed to inflate payload"
 		}
 	}
-	q.infos = mcbp.RequestInfos{}
 	if len(q.FrameExtras) > 0 {
 		if status, text := q.infos.Parse(q.FrameExtras, q.op); status != mcbp.StatusSuccess {
 			return status, text

@@ -309,3 +309,23 @@ func (op *SlowOp) Line(node string, key, client *Redactor) SlowLine {
 		Suppressed: op.suppressed,
 	}
 }
+
+// LogValue gives the line to a logger as a group, with the names that it has in JSON and the stages in their order.
+func (l SlowLine) LogValue() slog.Value {
+	stages := make([]slog.Attr, 0, len(l.StagesUs))
+	for s := StageExec; s < NumStage; s++ {
+		if us, ok := l.StagesUs[s.String()]; ok {
+			stages = append(stages, slog.Int64(s.String(), us))
+		}
+	}
+	return slog.GroupValue(
+		slog.Time("time", l.Time), slog.String("node", l.Node), slog.String("op", l.Op), slog.String("status", l.Status),
+		slog.String("bucket", l.Bucket), slog.Uint64("vb", uint64(l.VB)), slog.String("key", l.Key), slog.Int64("dur_us", l.DurUs),
+		slog.Attr{Key: "stages_us", Value: slog.GroupValue(stages...)}, slog.Int64("send_us", l.SendUs),
+		slog.String("level", l.Level), slog.Int("bytes_in", l.BytesIn), slog.Int("bytes_out", l.BytesOut),
+		slog.Int("batch", l.Batch), slog.Uint64("conn", l.Conn), slog.String("client", l.Client),
+		slog.String("local_id", l.LocalID), slog.String("operation_id", l.OperationID), slog.String("opid", l.OpID),
+		slog.Any("trace_id", l.TraceID), slog.Any("during", l.During), slog.Int("victims", l.Victims),
+		slog.Uint64("suppressed", l.Suppressed),
+	)
+}

@@ -67,6 +67,11 @@ func attack(t *testing.T, bound int64, flags ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(process.Kill)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the server wrote:\n%s", process.Log())
+		}
+	})
 	s := &target{process, ctx}
 	before := s.memory(t, "VmRSS")
 
