@@ -17,7 +17,7 @@
 // # Concurrency
 //
 // Alloc, Free and Stats may be called from any goroutine. Locks: one a size class, then one for the extents; both leaves.
-// Bytes, Pointer and Touch take no lock: whoever holds a Ref knows why it is live. Touch alone may be given a stale Ref.
+// Bytes, Pointer and Fetch take no lock: whoever holds a Ref knows why it is live. Fetch alone may be given a stale Ref.
 //
 // Under the race detector and with the build tag "heaparena" the extents are Go memory, because the race detector is blind
 // outside Go's heap.
@@ -185,8 +185,8 @@ func (a *Arena) check(r Ref) {
 	}
 }
 
-// Close gives the memory back to the system. The caller has ended all use of references except Touch. Address space is given
-// back when nothing refers to the arena any more, because a Touch may be under way.
+// Close gives the memory back to the system. The caller has ended all use of references except Fetch. Address space is given
+// back when nothing refers to the arena any more, because a Fetch may be under way.
 func (a *Arena) Close() {
 	a.closeOnce.Do(func() {
 		a.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// space is one reservation. Committed memory is never decommitted while the arena lives: Touch may be given a stale
+// space is one reservation. Committed memory is never decommitted while the arena lives: Fetch may be given a stale
 // reference, and reading decommitted memory is an access violation.
 type space struct {
 	mapping uintptr
