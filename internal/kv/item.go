@@ -38,6 +38,12 @@ const (
 	stateLocked   = 1 << 6 // vBucket.locks has more
 
 	stateLevelShift = 9 // two bits: level of the durable write that made it
+
+	// What only memory knows of an item, see access.go. A store clears them.
+	stateStale   = 1 << 12 // somebody should make a new version
+	stateGiven   = 1 << 13 // somebody has been told to
+	stateFetched = 1 << 14 // it has been read
+	stateMemory  = stateStale | stateGiven | stateFetched
 )
 
 func (h *header) seqno() vbucket.Seqno  { return vbucket.Seqno(h.seqVB & low48) }

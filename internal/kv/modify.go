@@ -55,6 +55,7 @@ func (b *Bucket) concat(ctx context.Context, at hlc.Time, k *Key, w *Write, fron
 			v.flags, v.expiry = h.flags, h.expiry
 			done, err := vb.put(b, conf, k, i, h, &v, at)
 			if err == nil {
+				w.Size = sc.bodyLen
 				vb.mu.ops.Appends++
 			}
 			return b.finish(ctx, vb, done, err, level, w)
@@ -92,7 +93,7 @@ func (s *scratch) concat(dt value.Datatype, operand []byte, front bool, most int
 	} else {
 		out = append(append(out, body...), operand...)
 	}
-	s.result = out
+	s.result, s.bodyLen = out, len(out)-begin
 	return out, jsonBit(out[begin:]) | dt&value.Xattr, nil
 }
 
@@ -170,6 +171,7 @@ func (ct *counting) next(ctx context.Context, vb *vBucket, h *header) (ready boo
 		}
 		ct.n = ct.c.Initial
 		ct.v.flags, ct.v.expiry = 0, ct.conf.expiry(ct.k.Coll, ct.c.Expiry, ct.at)
+		ct.c.Before, ct.c.After = ct.v.expiry, ct.v.expiry
 		ct.put()
 		return true, nil
 	}
@@ -178,6 +180,10 @@ func (ct *counting) next(ctx context.Context, vb *vBucket, h *header) (ready boo
 		return false, err
 	}
 	ct.v.flags, ct.v.expiry = h.flags, h.expiry
+	if ct.c.Touch {
+		ct.v.expiry = ct.conf.expiry(ct.k.Coll, ct.c.NewExpiry, ct.at)
+	}
+	ct.c.Before, ct.c.After = h.expiry, ct.v.expiry
 	switch {
 	case !h.ejected() && h.datatype()&(value.Snappy|value.Xattr) == 0: // a few digits: no reason to leave the lock
 		var ok bool

@@ -11,10 +11,13 @@ import (
 // frequency is the part of an item's access byte that counts uses, up to 3; the pagers count it down.
 const frequency = 3
 
-// use notes that an item was used. Only a change of the byte is written, so that hot items cause no writes.
+// use notes that an item was used. Only changes are written, so that hot items cause no writes.
 func (h *header) use() {
 	if a := h.access(); a&frequency != frequency {
 		h.setAccess(a + 1)
+	}
+	if h.disk>>48&stateFetched == 0 {
+		h.setState(stateFetched, 0)
 	}
 }
 

@@ -41,6 +41,9 @@ type Write struct {
 	Value          []byte // lent for the call. Datatype's Snappy bit says that it is a Snappy block; its other bits are ignored
 	Level          spec.Durability
 	Timeout        time.Duration // of a durable write, 0 = 30 s
+	Stale          StaleRule     // of Set, Add and Replace
+
+	Size int // set by Append and Prepend: bytes of the body that they have made
 }
 
 // Written is what a mutation gave the document. CAS is 0 only if nothing was written.
@@ -60,6 +63,10 @@ type Count struct {
 	CAS            vbucket.CAS
 	Level          spec.Durability
 	Timeout        time.Duration // 0 = 30 s
+	Touch          bool          // an existing document gets NewExpiry, wire form
+	NewExpiry      uint32
+
+	Before, After uint32 // set by Counter: the document's expiry, in Unix seconds
 }
 
 // Document is a whole document as Random gives it. Key and Value belong to the caller.

@@ -12,6 +12,7 @@ type scratch struct {
 	operand []byte // the request's value, inflated
 	section []byte
 	result  []byte
+	bodyLen int // of the part of result that is no attributes, of Append and Prepend
 }
 
 func (b *Bucket) getScratch() *scratch { return b.scratch.Get().(*scratch) }

@@ -116,7 +116,7 @@ func (vb *vBucket) find(b *Bucket, k *Key) (uint32, *header) {
 type version struct {
 	flags    uint32
 	expiry   uint32
-	state    uint16 // deleted, expired
+	state    uint16 // deleted, expired, and those of stateMemory
 	datatype value.Datatype
 	level    spec.Durability
 	value    []byte

@@ -118,7 +118,8 @@ func (s *storing) run(ctx context.Context) (Written, error) {
 			}
 			continue
 		}
-		if err := vb.mayStore(h, s.w.CAS, s.mode, s.at); err != nil {
+		state, keepsExpiry, err := s.w.staleness(h, vb.mayStore(h, s.w.CAS, s.mode, s.at))
+		if err != nil {
 			vb.mu.Unlock()
 			return Written{}, err
 		}
@@ -128,8 +129,8 @@ func (s *storing) run(ctx context.Context) (Written, error) {
 			}
 			continue
 		}
-		s.v.expiry = wanted
-		if s.w.PreserveExpiry && h != nil && !h.deleted() {
+		s.v.expiry, s.v.state = wanted, state
+		if (s.w.PreserveExpiry || keepsExpiry) && h != nil && !h.deleted() {
 			s.v.expiry = h.expiry
 		}
 		done, err := vb.put(b, s.conf, k, i, h, &s.v, s.at)
@@ -301,7 +302,9 @@ func (vb *vBucket) touch(
 	if b.window.Load() > conf.window || b.refusing.Load() {
 		return Written{}, false, b.refuse(vb.id, b.crowdedOut(), ErrBusy)
 	}
-	v := version{flags: h.flags, expiry: expiry, datatype: h.datatype(), level: level, value: h.body()}
+	v := version{
+		flags: h.flags, expiry: expiry, datatype: h.datatype(), level: level, value: h.body(), state: h.state() & stateMemory,
+	}
 	done, err = vb.put(b, conf, k, i, h, &v, at)
 	return done, true, err
 }
