@@ -101,6 +101,10 @@ type Access struct {
 // place is a collection, or a whole scope if collection is empty.
 type place struct{ scope, collection string }
 
+// FixedAccess is the access of somebody whom no directory knows: the privileges p in one bucket, and nothing else. Its Version
+// is 0.
+func FixedAccess(p Privilege) Access { return Access{bucket: p, standard: p, union: p} }
+
 // Version is the directory's version that this was worked out from.
 func (a Access) Version() uint64 { return a.version }
 

@@ -27,6 +27,7 @@ type conn struct {
 	in       inbox
 	session  session
 	traced   traced
+	face     *face       // of the port for plain memcached clients; nil on the others
 	nudged   atomic.Bool // there is something to attend to; see nudge
 	ready    atomic.Bool // a TLS handshake, which a passed deadline would break for good, is over
 	shown    atomic.Pointer[introduction]
@@ -36,11 +37,15 @@ type conn struct {
 type introduction struct{ agent, user, bucket string }
 
 func newConn(s *Server, socket net.Conn, l listener) *conn {
-	return &conn{
+	c := &conn{
 		server: s, net: socket, secure: l.tls, port: s.numbers.port(l.port), accepted: time.Now(),
 		in:      inbox{buf: make([]byte, smallBuffer)},
 		session: session{counts: s.numbers.ops("")},
 	}
+	if l.port == portMemcached {
+		c.greetMemcached()
+	}
+	return c
 }
 
 // longAgo wakes a reader at once when it is set as the deadline.
@@ -69,7 +74,7 @@ func (c *conn) arm() {
 func (c *conn) serve(ctx context.Context) {
 	defer c.server.forget(c)
 	defer c.net.Close()
-	ctx = c.traced.begin(c, ctx)
+	ctx = c.traced.begin(ctx, c)
 	defer c.traced.end(c)
 	if !c.handshake(ctx) {
 		return
@@ -136,7 +141,7 @@ func (c *conn) drain(ctx context.Context) bool {
 	w := c.server.takeWork()
 	defer c.server.giveBack(w)
 	for row := 0; ; {
-		used, next := c.process(ctx, w, c.in.data())
+		used, next := c.step(ctx, w, c.in.data())
 		c.in.consume(used)
 		row += w.count
 		writes := next != goOn || len(w.out) >= writeAt
@@ -160,11 +165,23 @@ func (c *conn) drain(ctx context.Context) bool {
 			if c.in.have > 0 && c.in.since == 0 && trace.Enabled {
 				c.in.since = c.server.clock.Now().Mono
 			}
-			c.in.fit()
+			if c.face == nil {
+				c.in.fit()
+			} else {
+				c.in.fitTo(c.face.need)
+			}
 			return true
 		case goOn, writeOut:
 		}
 	}
+}
+
+// step processes input as the protocol of the port has it.
+func (c *conn) step(ctx context.Context, w *work, in []byte) (used int, next verdict) {
+	if c.face == nil {
+		return c.process(ctx, w, in)
+	}
+	return c.processMemcached(ctx, w, in)
 }
 
 // attend does what a nudge may have been for. It reports whether the connection lives on.
@@ -229,19 +246,28 @@ func (i *inbox) consume(n int) {
 	}
 }
 
-// fit sizes the buffer for the next read. What is left is the beginning of one frame, whose announced size has been held
-// against the limits by then. A large frame gets its buffer as it arrives, never more than four times what is there: its
-// announcement alone must not cost memory. A pipeline that fills the buffer gets a larger one at once: with 4 KiB, a pipeline
-// of 100 requests cost two to four rounds of system calls instead of one. It becomes as small again as the largest of the
-// last reads allows twice over, so that traffic of one kind does not make it swing between two sizes.
+// fit sizes the buffer for the next read when its data are frames.
 func (i *inbox) fit() {
-	want := len(i.buf)
 	size, err := mcbp.Size(i.data())
 	if err != nil {
 		size = 0
 	}
+	i.fitTo(size)
+}
+
+// fitTo sizes the buffer for the next read. What is left is the beginning of one frame, whose announced size has been held
+// against the limits by then. A large frame gets its buffer as it arrives, never more than four times what is there: its
+// announcement alone must not cost memory. A pipeline that fills the buffer gets a larger one at once: with 4 KiB, a pipeline
+// of 100 requests cost two to four rounds of system calls instead of one. It becomes as small again as the largest of the
+// last reads allows twice over, so that traffic of one kind does not make it swing between two sizes. size is that of the
+// frame, 0 if it is not known.
+func (i *inbox) fitTo(size int) {
+	want := len(i.buf)
 	switch {
 	case size > want && i.have >= want/2 || i.have == want:
+		if size == 0 && i.have >= fullBuffer { // a line without an end so far
+			size = 2 * i.have
+		}
 		want = max(fullBuffer, min(size, 4*i.have))
 	case i.full && want < fullBuffer:
 		want = fullBuffer

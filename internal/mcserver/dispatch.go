@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/charpoy/charpoy/internal/auth"
+	"github.com/charpoy/charpoy/internal/docid"
 	"github.com/charpoy/charpoy/internal/mcbp"
 )
 
@@ -96,9 +97,22 @@ func (c *conn) run(ctx context.Context, w *work, q *request) verdict {
 	return next
 }
 
+// usual does for a batch what execute would do for each of its requests: it reports whether the session's own rights and the
+// default collection of its bucket are there to be used. What changes a session ends a batch, so that it holds to its end;
+// changes by others are seen by the next one.
+func (c *conn) usual() bool {
+	s := &c.session
+	return s.identity != nil && s.bucket != nil && !s.stale && s.access.Version() == c.server.auth.Version() &&
+		s.bucket.Manifest().Has(uint32(docid.Default))
+}
+
 // execute does the checks that need more than the request, in the order of wire.md 3.5 from step 11 on, then the request.
 func (c *conn) execute(ctx context.Context, w *work, q *request) error {
 	s := &c.session
+	if w.usual && q.fault == mcbp.StatusSuccess && q.op.Collection && q.key.Coll == docid.Default &&
+		len(q.infos.Impersonate) == 0 && int(q.VB) < s.bucket.Spec().NumVBuckets && allowed(&s.access, q.op.Need) {
+		return executors[q.Opcode](c, ctx, w, q) // as below, with what usual has found out for the whole batch
+	}
 	if q.fault != mcbp.StatusSuccess {
 		return &faultError{status: q.fault, context: q.text}
 	}

@@ -30,8 +30,18 @@ const (
 	acceptRetry         = 50 * time.Millisecond  // after an accept that failed, for want of file descriptors mostly
 )
 
+// Bounds of the memcached port, in bytes unless said otherwise.
+const (
+	defaultItemSize = 1 << 20 // of a value, as memcached has it
+	maxItemSize     = 20 << 20
+	maxLogin        = 1 << 10 // of user and password in a text connection
+	maxMemLimit     = 1 << 40 // MiB that cache_memlimit may ask for
+)
+
 // Other bounds.
 const (
+	flushTimeout   = 30 * time.Second       // for emptying a bucket
+	flushCheck     = 250 * time.Millisecond // between two looks at whether a delayed flush is due
 	maxConnections = 60_000
 	maxAgent       = 200     // bytes of a client's self-description that are kept
 	maxLogged      = 1024    // addresses whose malformed frames are remembered, so that each is logged once a minute

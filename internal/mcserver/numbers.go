@@ -17,7 +17,7 @@ const noBucket = "_none"
 
 // numbers are the server's metrics (observability.md 18).
 type numbers struct {
-	ports    [2]*portNumbers // kv, kvSSL
+	ports    [3]*portNumbers // as portNames
 	rejected *metrics.Counter
 	logins   *metrics.Counter
 	failures *metrics.Counters   // by mechanism
@@ -68,7 +68,7 @@ func newNumbers(set *metrics.Set) *numbers {
 		Labels: []metrics.Label{{Name: "stage", Max: int(trace.NumStage)}},
 	})
 	n.stages = trace.NewStages(func(stage string) trace.Recorder { return stages.With(stage) })
-	for i, name := range [...]string{"kv", "kvSSL"} {
+	for i, name := range portNames() {
 		n.ports[i] = &portNumbers{
 			open: open.With(name), total: total.With(name), in: moved.With(name, "in"), out: moved.With(name, "out"),
 		}
@@ -77,9 +77,14 @@ func newNumbers(set *metrics.Set) *numbers {
 	return n
 }
 
+// portNames are the ports' names in metrics; those of the binary protocol are named as in configurations.
+func portNames() [3]string { return [...]string{"kv", "kvSSL", portMemcached} }
+
 func (n *numbers) port(name string) *portNumbers {
-	if name == "kvSSL" {
-		return n.ports[1]
+	for i, known := range portNames() {
+		if known == name {
+			return n.ports[i]
+		}
 	}
 	return n.ports[0]
 }

@@ -90,7 +90,7 @@ func (c *conn) host() string {
 }
 
 // begin tells the probes of a new connection.
-func (t *traced) begin(c *conn, ctx context.Context) context.Context {
+func (t *traced) begin(ctx context.Context, c *conn) context.Context {
 	if !trace.Enabled {
 		return ctx
 	}
@@ -144,10 +144,7 @@ func (c *conn) loginDone(mech string, begun int64, err error) {
 func (w *work) stamp(q *request, mark int, class outcome, counts *opNumbers) {
 	st := &w.stamps[w.stamped]
 	w.stamped++
-	*st = stamp{
-		at: -1, kind: q.op.Class, class: class, counts: counts, op: traceOps[q.Opcode], level: q.infos.Durability, vb: q.VB,
-		opaque: q.Opaque, coll: q.key.Coll, key: q.key.Name, in: q.size, out: len(w.out) - mark,
-	}
+	*st = stamp{at: -1, out: len(w.out) - mark, kind: q.op.Class, class: class, counts: counts, op: traceOps[q.Opcode], q: q}
 	if st.out > 0 && mcbp.Magic(w.out[mark]) == mcbp.MagicFlexResponse {
 		st.at = mark
 	}
@@ -181,17 +178,17 @@ func (c *conn) fire(w *work, i int) {
 	k := t.batch.Clock(i)
 	if trace.OpDone.On() {
 		trace.OpDone.Fire(t.shard, trace.OpDoneFields{
-			Op: st.op, Status: st.class.status(), Class: st.class.traced(), Bucket: t.bucket, Coll: int64(st.coll), VB: st.vb,
-			Conn: c.id, Client: t.client, Opaque: uint64(st.opaque), Level: levelOf(st.level), Dur: time.Duration(k.Dur()),
+			Op: st.op, Status: st.class.status(), Class: st.class.traced(), Bucket: t.bucket, Coll: int64(st.q.key.Coll), VB: st.q.VB,
+			Conn: c.id, Client: t.client, Opaque: uint64(st.q.Opaque), Level: levelOf(st.q.infos.Durability), Dur: time.Duration(k.Dur()),
 			Recv: time.Duration(k.Stage(trace.StageRecv)), Queue: time.Duration(k.Stage(trace.StageQueue)),
 			Lock: time.Duration(k.Stage(trace.StageLock)), Exec: time.Duration(k.Stage(trace.StageExec)),
 			Fetch: time.Duration(k.Stage(trace.StageFetch)), Flush: time.Duration(k.Stage(trace.StageFlush)),
 			Fsync: time.Duration(k.Stage(trace.StageFsync)), Repl: time.Duration(k.Stage(trace.StageRepl)),
-			Batch: int64(w.count), BytesIn: int64(st.in), BytesOut: int64(st.out), Key: trace.KeyOf(st.key),
+			Batch: int64(w.count), BytesIn: int64(st.q.size), BytesOut: int64(st.out), Key: trace.KeyOf(st.q.key.Name),
 		})
 	}
 	if trace.OpStage.On() {
-		k.Fire(t.shard, st.op, t.bucket, st.vb)
+		k.Fire(t.shard, st.op, t.bucket, st.q.VB)
 	}
 }
 
@@ -202,12 +199,12 @@ func (c *conn) slow(w *work, i int, k trace.Clock, victims int) {
 		return
 	}
 	op := trace.SlowOp{
-		Op: st.op, Status: st.class.String(), Bucket: c.session.bucketName(), VB: st.vb, Key: trace.KeyOf(st.key), Clock: k,
-		BytesIn: st.in, BytesOut: st.out, Batch: w.stamped, Conn: c.id, Client: c.host(), LocalID: c.session.localID,
-		Opaque: st.opaque, Victims: victims,
+		Op: st.op, Status: st.class.String(), Bucket: c.session.bucketName(), VB: st.q.VB, Key: trace.KeyOf(st.q.key.Name), Clock: k,
+		BytesIn: st.q.size, BytesOut: st.out, Batch: w.stamped, Conn: c.id, Client: c.host(), LocalID: c.session.localID,
+		Opaque: st.q.Opaque, Victims: victims,
 	}
-	if st.level != 0 {
-		op.Level = spec.Durability(st.level).String()
+	if level := spec.Durability(st.q.infos.Durability); level != 0 {
+		op.Level = level.String()
 	}
 	log.Add(op)
 }

@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/charpoy/charpoy/internal/kv"
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/value"
@@ -33,6 +32,7 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 	c.in.since = 0
 	c.touch(w)
 	gone := s.bucketGone()
+	w.usual = !gone && c.usual()
 	for i := range w.count {
 		q := &w.requests[i]
 		if len(w.out) >= writeAt || len(w.out) > 0 && c.mayWait(q) { // a batch of large documents must not be held as a whole
@@ -64,13 +64,20 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 // brake lets the replies to a batch with mutations wait when the disk is behind, so that clients which wait for their
 // replies settle at the disk's speed instead of filling memory until they are refused (kv.md 9).
 func (c *conn) brake(ctx context.Context, w *work) {
+	if d := c.brakeTime(); d > 0 && w.mutates() {
+		rest(ctx, d)
+	}
+}
+
+func (c *conn) brakeTime() time.Duration {
 	if c.session.bucket == nil {
-		return
+		return 0
 	}
-	d := c.session.bucket.KV().Brake()
-	if d <= 0 || !w.mutates() {
-		return
-	}
+	return c.session.bucket.KV().Brake()
+}
+
+// rest waits, unless ctx ends.
+func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -157,7 +164,10 @@ func (c *conn) bound(in []byte, err error) error {
 // check does steps 2 to 10 and the form of 12 of wire.md 3.5: all that the bytes of a request alone decide.
 func (c *conn) check(q *request) (mcbp.Status, string) {
 	s := &c.session
-	q.infos, q.key = mcbp.RequestInfos{}, kv.Key{} // of the last request in this place, maybe of another connection
+	q.key.Name, q.key.Coll = nil, 0 // of the last request in this place, maybe of another connection
+	if q.extra {
+		q.infos, q.extra = mcbp.RequestInfos{}, false
+	}
 	if q.op == nil {
 		return mcbp.StatusUnknownCommand, ""
 	}
@@ -170,6 +180,7 @@ func (c *conn) check(q *request) (mcbp.Status, string) {
 		}
 	}
 	if len(q.FrameExtras) > 0 {
+		q.extra = true
 		if status, text := q.infos.Parse(q.FrameExtras, q.op); status != mcbp.StatusSuccess {
 			return status, text
 		}

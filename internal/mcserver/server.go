@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/charpoy/charpoy/internal/auth"
@@ -30,6 +31,19 @@ type Options struct {
 	Addr      string      // of the plain listener; empty = 127.0.0.1:11210
 	TLSAddr   string      // of the TLS listener; empty = none
 	TLSConfig *tls.Config // required with TLSAddr
+
+	// MemcachedAddr is where plain memcached clients are served, with the documents of the bucket MemcachedBucket; empty =
+	// nowhere. What they may do without a login is decided by MemcachedAuth.
+	MemcachedAddr     string
+	MemcachedOptional bool          // if another program has that address, the server goes on without it
+	MemcachedBucket   string        // empty = "default"
+	MemcachedAuth     MemcachedAuth // the zero value is for addresses that only this machine reaches
+	// MemcachedItemSize bounds the values that these clients store, in bytes; 0 means 1 MiB, at most 20 MiB.
+	MemcachedItemSize int
+	// Flush empties a bucket, and Resize gives it another quota in bytes, for clients of the memcached port that may ask for
+	// it. nil = nobody may.
+	Flush  func(ctx context.Context, bucket string) error
+	Resize func(ctx context.Context, bucket string, quotaBytes int64) error
 
 	Clock   *hlc.Source    // nil = the machine's
 	Net     network.Net    // zero = TCP
@@ -72,6 +86,12 @@ func (o Options) withDefaults() Options {
 	if o.Version == "" {
 		o.Version = DefaultVersion
 	}
+	if o.MemcachedBucket == "" {
+		o.MemcachedBucket = "default"
+	}
+	if o.MemcachedItemSize == 0 {
+		o.MemcachedItemSize = defaultItemSize
+	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = maxConnections
 	}
@@ -86,8 +106,10 @@ func (o *Options) validate() error {
 		return errors.New("mcserver: Options.Auth is missing")
 	case o.TLSAddr != "" && o.TLSConfig == nil:
 		return errors.New("mcserver: Options.TLSAddr without TLSConfig")
+	case o.MemcachedItemSize < 0 || o.MemcachedItemSize > maxItemSize:
+		return fmt.Errorf("mcserver: Options.MemcachedItemSize %d is not between 0 and %d", o.MemcachedItemSize, maxItemSize)
 	}
-	return nil
+	return o.validateMemcached()
 }
 
 // Server serves the binary protocol. Its methods may be called from any goroutine.
@@ -113,12 +135,15 @@ type Server struct {
 		closed bool // no new ones
 	}
 	group sync.WaitGroup // of connections
+
+	plain plainNumbers // of the memcached port
+	flush *flusher     // the same
 }
 
 // listener is one open port.
 type listener struct {
 	net.Listener
-	port string // "kv" or "kvSSL", as services are named in configurations
+	port string // as portNames
 	tls  bool
 }
 
@@ -131,6 +156,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		options: o, node: o.Node, auth: o.Auth, clock: o.Clock, logger: o.Logger,
 		numbers:   newNumbers(o.Metrics),
+		flush:     newFlusher(),
 		published: make(chan struct{}, 1),
 	}
 	for v := 1; v < len(s.errorMaps); v++ {
@@ -141,35 +167,48 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Listen opens the listeners, so that their addresses are known before Run. A client that dials before Run waits.
+// Listen opens the listeners, so that their addresses are known before Run. A client that dials before Run waits. After an
+// error none is open.
 func (s *Server) Listen(ctx context.Context) error {
-	plain, err := s.options.Net.Listen(ctx, s.options.Addr)
-	if err != nil {
-		return fmt.Errorf("open the KV port: %w", err)
+	for _, l := range []struct {
+		addr, port, name string
+		tls              bool
+	}{
+		{s.options.Addr, "kv", "KV port", false},
+		{s.options.TLSAddr, "kvSSL", "KV port for TLS", true},
+		{s.options.MemcachedAddr, portMemcached, "memcached port", false},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		opened, err := s.options.Net.Listen(ctx, l.addr)
+		if err != nil && l.port == portMemcached && s.options.MemcachedOptional && errors.Is(err, syscall.EADDRINUSE) {
+			s.logger.Warn("another program has the default memcached port; plain memcached clients are not served",
+				"address", l.addr, "hint", "choose another with --memcached-port, or end that program")
+			continue
+		}
+		if err != nil {
+			_ = s.Close()
+			s.listeners = nil
+			return fmt.Errorf("open the %s: %w", l.name, err)
+		}
+		s.listeners = append(s.listeners, listener{opened, l.port, l.tls})
 	}
-	s.listeners = append(s.listeners, listener{plain, "kv", false})
-	if s.options.TLSAddr == "" {
-		return nil
-	}
-	secure, err := s.options.Net.Listen(ctx, s.options.TLSAddr)
-	if err != nil {
-		plain.Close()
-		s.listeners = nil
-		return fmt.Errorf("open the KV port for TLS: %w", err)
-	}
-	s.listeners = append(s.listeners, listener{secure, "kvSSL", true})
 	return nil
 }
 
 // Addr is the address of the plain listener, nil before Listen.
-func (s *Server) Addr() net.Addr { return s.addr(false) }
+func (s *Server) Addr() net.Addr { return s.addr("kv") }
 
 // TLSAddr is the address of the TLS listener, nil if there is none.
-func (s *Server) TLSAddr() net.Addr { return s.addr(true) }
+func (s *Server) TLSAddr() net.Addr { return s.addr("kvSSL") }
 
-func (s *Server) addr(secure bool) net.Addr {
+// MemcachedAddr is the address of the listener for plain memcached clients, nil if there is none.
+func (s *Server) MemcachedAddr() net.Addr { return s.addr(portMemcached) }
+
+func (s *Server) addr(port string) net.Addr {
 	for _, l := range s.listeners {
-		if l.tls == secure {
+		if l.port == port {
 			return l.Addr()
 		}
 	}
@@ -190,6 +229,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go("accept "+l.port, func(ctx context.Context) error { return s.acceptLoop(ctx, l) })
 	}
 	g.Go("stop", s.stop)
+	g.Go("delayed flush", s.flushLoop)
 	err := g.Wait()
 	s.group.Wait()
 	return err
@@ -280,6 +320,10 @@ func (s *Server) refuse(l listener, socket net.Conn) {
 		return
 	}
 	_ = socket.SetWriteDeadline(time.Now().Add(refusalTimeout))
+	if l.port == portMemcached {
+		_, _ = socket.Write([]byte("ERROR Too many open connections\r\n"))
+		return
+	}
 	_, _ = socket.Write(mcbp.AppendResponse(nil, &mcbp.Frame{Opcode: mcbp.OpHello, VB: uint16(mcbp.StatusTooManyConnections)}))
 }
 

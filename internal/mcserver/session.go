@@ -31,6 +31,7 @@ type session struct {
 	identity *auth.Identity // nil before login
 	access   auth.Access    // of identity in bucket
 	stale    bool           // the user is gone
+	builtin  bool           // identity is in no directory; access never changes
 	scram    *auth.SCRAM    // between SASL_AUTH and SASL_STEP
 	actor    actor
 
@@ -129,6 +130,9 @@ func (c *conn) login(id *auth.Identity) {
 
 // refresh works out the session's rights anew.
 func (s *session) refresh(dir *auth.Directory) {
+	if s.builtin {
+		return
+	}
 	s.access = dir.Access(s.identity, s.bucketName())
 	_, err := dir.RolesOf(s.identity)
 	s.stale = err != nil

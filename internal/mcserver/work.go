@@ -3,7 +3,6 @@ package mcserver
 import (
 	"encoding/binary"
 
-	"github.com/charpoy/charpoy/internal/docid"
 	"github.com/charpoy/charpoy/internal/fault"
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/kv"
@@ -19,6 +18,7 @@ type request struct {
 	size  int      // bytes of input
 	op    *mcbp.Op // nil: unknown opcode, or not a request at all
 	infos mcbp.RequestInfos
+	extra bool   // infos were sent
 	key   kv.Key // for operations on documents, when fault is success and a bucket is selected
 
 	fault mcbp.Status // found while decoding; success = none
@@ -29,7 +29,8 @@ type request struct {
 type work struct {
 	requests [maxBatch]request
 	keys     [maxBatch]kv.Key
-	count    int // requests in the batch
+	count    int  // requests in the batch
+	usual    bool // requests by the session's user for the default collection need no more checks; see conn.usual
 
 	out     []byte // replies that have not been written
 	scratch []byte // for inflating values
@@ -41,25 +42,19 @@ type work struct {
 	write   kv.Write // arguments of the engine's calls, here so that they need no allocation
 	counter kv.Count
 	seen    *fault.Operation // the request that the interceptor knows of; nil if there is none
+	plain   *plainWork       // for the memcached port; nil until it is needed
 	touched uint64           // sum of the touch pass; only there so that the pass is not optimised away
 }
 
 // stamp is a place in out where the duration of a request has yet to be written.
 type stamp struct {
 	at     int // −1: the reply carries none
+	out    int // bytes of the reply
 	kind   mcbp.Class
 	class  outcome
 	counts *opNumbers // of the bucket that the request was for
-
-	// For those who look at single requests; key aliases the connection's input.
 	op     trace.Op
-	level  uint8
-	vb     uint16
-	opaque uint32
-	coll   docid.Collection
-	key    []byte
-	in     int // bytes
-	out    int // bytes
+	q      *request // for those who look at single requests
 }
 
 func (s *Server) takeWork() *work {
