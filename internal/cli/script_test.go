@@ -37,7 +37,7 @@ func startNode(tb testing.TB, buckets string) *node.Node {
 	tb.Helper()
 	s, _, err := config.Resolve(config.Sources{
 		Flags: map[string]string{
-			"kv-port": "0", "kv-tls-port": "0", "http-port": "0", "http-tls-port": "0", "views-port": "0", "buckets": buckets,
+			"kv-port": "0", "kv-tls-port": "0", "http-port": "0", "http-tls-port": "0", "views-port": "0", "memcached-port": "0", "buckets": buckets,
 		},
 		Env: func(name string) (string, bool) { return testPassword, name == "CHARPOY_PASSWORD" },
 	})

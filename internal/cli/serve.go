@@ -100,7 +100,9 @@ func joinPort(host string, port int) string { return net.JoinHostPort(host, strc
 
 // freePorts are the settings that bind any free ports.
 func freePorts() map[string]string {
-	return map[string]string{"kv-port": "0", "kv-tls-port": "0", "http-port": "0", "http-tls-port": "0", "views-port": "0"}
+	return map[string]string{
+		"kv-port": "0", "kv-tls-port": "0", "http-port": "0", "http-tls-port": "0", "views-port": "0", "memcached-port": "0",
+	}
 }
 
 // takenPort gives one of the settings' ports that another program has; 0 if all can be bound.

@@ -50,6 +50,14 @@ type Settings struct {
 	HTTPPort        int
 	HTTPTLSPort     int
 	ViewsPort       int
+	MemcachedPort   int
+	MemcachedGiven  bool   // somebody chose MemcachedPort; otherwise a node whose default port is taken goes on without
+	MemcachedBucket string // that the memcached port serves
+	MemcachedAuth   string // none, sasl, ascii
+
+	// MemcachedItemSize bounds the values that memcached clients store, in bytes.
+	MemcachedItemSize int64
+
 	Advertise       string // host name given to clients; empty = the one that they dialled
 	Password        string // of AdminUser at the first boot; empty = made up
 	Buckets         []FirstBucket
@@ -102,6 +110,9 @@ func (s *Settings) validate(container bool, origins map[string]Origin) error {
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return &Error{"tls-cert", origins["tls-cert"], "--tls-cert and --tls-key go together", ""}
 	}
+	if err := s.validateMemcached(origins); err != nil {
+		return err
+	}
 	taken := map[int]string{}
 	for _, p := range []struct {
 		name string
@@ -112,6 +123,7 @@ func (s *Settings) validate(container bool, origins map[string]Origin) error {
 		{"http-port", s.HTTPPort},
 		{"http-tls-port", s.HTTPTLSPort},
 		{"views-port", s.ViewsPort},
+		{"memcached-port", s.MemcachedPort},
 	} {
 		if other, twice := taken[p.port]; twice && p.port > 0 {
 			return &Error{p.name, origins[p.name], fmt.Sprintf("port %d is also that of --%s", p.port, other), ""}
@@ -120,6 +132,37 @@ func (s *Settings) validate(container bool, origins map[string]Origin) error {
 	}
 	if s.KVPort == Off || s.HTTPPort == Off {
 		return &Error{"kv-port", origins["kv-port"], "the KV port and the HTTP port cannot be switched off", ""}
+	}
+	return nil
+}
+
+// validateMemcached decides whether there is a port for plain memcached clients. Where other machines reach it there must be
+// a login; a port that nobody has asked for is left out instead.
+func (s *Settings) validateMemcached(origins map[string]Origin) error {
+	s.MemcachedGiven = origins["memcached-port"] != FromDefault
+	switch s.MemcachedBucket {
+	case "-":
+		s.MemcachedPort = Off
+	case "":
+		s.MemcachedBucket = "default"
+	}
+	probe := spec.Bucket{Name: s.MemcachedBucket, QuotaBytes: spec.MinQuotaBytes}
+	switch {
+	case s.MemcachedPort == Off:
+		return nil
+	case probe.WithDefaults().Validate() != nil:
+		return &Error{"memcached-bucket", origins["memcached-bucket"], fmt.Sprintf("%q cannot be the name of a bucket", s.MemcachedBucket), ""}
+	case s.Loopback() && s.MemcachedAuth == "":
+		s.MemcachedAuth = "none"
+	case s.Loopback() || s.MemcachedAuth == "sasl" || s.MemcachedAuth == "ascii":
+	case s.MemcachedAuth == "" && !s.MemcachedGiven:
+		s.MemcachedPort = Off
+	default:
+		return &Error{
+			"memcached-auth", origins["memcached-auth"],
+			fmt.Sprintf("other machines could read and change every document of bucket %q on the memcached port without a login", s.MemcachedBucket),
+			"Set it to sasl (classic binary clients) or ascii (text clients), bind to 127.0.0.1, or set --memcached-port off",
+		}
 	}
 	return nil
 }

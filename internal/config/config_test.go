@@ -84,6 +84,11 @@ func TestRefuses(t *testing.T) {
 		{"buckets", "a:10XB", "no size"},
 		{"tls-cert", "x.pem", "go together"},
 		{"sasl-plain", "never", "none of always"},
+		{"memcached-port", "11210", "also that of --kv-port"},
+		{"memcached-auth", "tls", "none of none"},
+		{"memcached-bucket", "a b", "cannot be the name"},
+		{"memcached-item-size", "21MiB", "not between"},
+		{"memcached-item-size", "0", "not between"},
 	} {
 		_, _, err := config.Resolve(config.Sources{Flags: map[string]string{c.name: c.value}})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -147,4 +152,45 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("accepted %+v", s)
 		}
 	})
+}
+
+// TestMemcachedNeedsLogin: where other machines reach the memcached port there is a login, or no port if nobody has asked for
+// one.
+func TestMemcachedNeedsLogin(t *testing.T) {
+	for _, c := range []struct {
+		flags string
+		port  int
+		auth  string
+		want  string // part of the error
+	}{
+		{"", 11211, "none", ""},
+		{"bind=localhost memcached-port=0", 0, "none", ""},
+		{"memcached-auth=ascii", 11211, "ascii", ""},
+		{"memcached-bucket=-", config.Off, "", ""},
+		{"memcached-port=off memcached-auth=none bind=0.0.0.0", config.Off, "none", ""},
+		{"bind=0.0.0.0", config.Off, "", ""},
+		{"bind=0.0.0.0 memcached-auth=sasl", 11211, "sasl", ""},
+		{"bind=0.0.0.0 memcached-port=11211", 0, "", "without a login"},
+		{"bind=::1 memcached-auth=none", 11211, "none", ""},
+		{"bind=10.0.0.1 memcached-auth=none", 0, "", "without a login"},
+	} {
+		flags := map[string]string{}
+		for f := range strings.FieldsSeq(c.flags) {
+			name, value, _ := strings.Cut(f, "=")
+			flags[name] = value
+		}
+		s, _, err := config.Resolve(config.Sources{Flags: flags, Env: env(map[string]string{"CHARPOY_PASSWORD": "password"})})
+		switch {
+		case c.want != "":
+			var e *config.Error
+			if !errors.As(err, &e) || e.Hint == "" || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want something with %q and a hint", c.flags, err, c.want)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", c.flags, err)
+		case s.MemcachedPort != c.port || s.MemcachedAuth != c.auth || s.MemcachedItemSize != 1<<20:
+			t.Errorf("%s: port %d, auth %q, items of %d; want port %d, auth %q", c.flags, s.MemcachedPort, s.MemcachedAuth,
+				s.MemcachedItemSize, c.port, c.auth)
+		}
+	}
 }

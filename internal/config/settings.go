@@ -46,6 +46,19 @@ func All() []Setting {
 		port("http-port", "8091", "management port, 0 = any free one", func(s *Settings) *int { return &s.HTTPPort }),
 		port("http-tls-port", "18091", "management port with TLS, 0 = any free one, off = none", func(s *Settings) *int { return &s.HTTPTLSPort }),
 		port("views-port", "8092", "views port, 0 = any free one, off = none", func(s *Settings) *int { return &s.ViewsPort }),
+		port("memcached-port", "11211", "port for plain memcached clients, 0 = any free one, off = none", func(s *Settings) *int { return &s.MemcachedPort }),
+		text("memcached-bucket", "default", "bucket that the memcached port serves; - = no port", func(s *Settings) *string { return &s.MemcachedBucket }),
+		{Name: "memcached-auth", Flag: true, Help: "login on the memcached port: none (loopback only), sasl (classic binary), ascii (text); empty = none on loopback, elsewhere no port", set: func(s *Settings, v string) error {
+			s.MemcachedAuth = v
+			return oneOf(v, "none", "sasl", "ascii")
+		}},
+		{Name: "memcached-item-size", Flag: true, Help: "largest value that memcached clients may store, up to 20MiB", Default: "1MiB", set: func(s *Settings, v string) (err error) {
+			s.MemcachedItemSize, err = parseSize(v)
+			if err == nil && (s.MemcachedItemSize < 1 || s.MemcachedItemSize > maxItemSize) {
+				return fmt.Errorf("%s is not between 1 byte and 20MiB", v)
+			}
+			return err
+		}},
 		text("advertise", "", "host name given to clients; empty = the one that they dialled", func(s *Settings) *string { return &s.Advertise }),
 		{Name: "password", Secret: true, Help: "password of Administrator, at the first boot", set: func(s *Settings, v string) error {
 			if len(v) < 6 {
@@ -79,6 +92,9 @@ func All() []Setting {
 		text("ready-json", "", "file that gets the line of ports and addresses when the node is ready", func(s *Settings) *string { return &s.ReadyJSON }),
 	}
 }
+
+// maxItemSize is the largest value that any document can have, in bytes.
+const maxItemSize = 20 << 20
 
 func text(name, value, help string, field func(*Settings) *string) Setting {
 	return Setting{Name: name, Flag: true, Help: help, Default: value, set: func(s *Settings, v string) error {

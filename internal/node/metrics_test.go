@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write docs/metrics.md")
 func watched(t *testing.T, buckets int) (*Node, *metrics.Snapshot) {
 	t.Helper()
 	flags := map[string]string{"data": "data", "bind": "127.0.0.1"}
-	for _, port := range []string{"kv-port", "kv-tls-port", "http-port", "http-tls-port", "views-port"} {
+	for _, port := range []string{"kv-port", "kv-tls-port", "http-port", "http-tls-port", "views-port", "memcached-port"} {
 		flags[port] = "0"
 	}
 	s, _, err := config.Resolve(config.Sources{Flags: flags, Env: func(string) (string, bool) { return "", false }})

@@ -27,6 +27,7 @@ import (
 	"github.com/charpoy/charpoy/internal/mcserver"
 	"github.com/charpoy/charpoy/internal/network"
 	"github.com/charpoy/charpoy/internal/run"
+	"github.com/charpoy/charpoy/internal/spec"
 )
 
 // Options of a Node.
@@ -184,7 +185,11 @@ func (n *Node) address(port int) string {
 func (n *Node) openFaces(ctx context.Context) error {
 	numbers := n.observation.numbers
 	var err error
+	memcachedAuth := map[string]mcserver.MemcachedAuth{"sasl": mcserver.MemcachedSASL, "ascii": mcserver.MemcachedASCII}
 	n.kv, err = mcserver.New(mcserver.Options{
+		MemcachedAddr: n.address(n.settings.MemcachedPort), MemcachedBucket: n.settings.MemcachedBucket,
+		MemcachedAuth: memcachedAuth[n.settings.MemcachedAuth], MemcachedItemSize: int(n.settings.MemcachedItemSize),
+		MemcachedOptional: !n.settings.MemcachedGiven, Flush: n.cluster.FlushBucket, Resize: n.resizeBucket,
 		Node: n.data, Auth: n.kvAuth, Clock: n.options.Clock, Logger: n.options.Logger, Metrics: numbers,
 		Addr: n.address(n.settings.KVPort), TLSAddr: n.address(n.settings.KVTLSPort), TLSConfig: n.tls.Config(),
 		PlainTLSOnly: n.settings.PlainTLSOnly, Net: n.options.Net, Interceptor: n.options.Interceptor,
@@ -223,11 +228,19 @@ func (n *Node) openFaces(ctx context.Context) error {
 	return nil
 }
 
+// resizeBucket gives a bucket another quota, for memcached clients that may ask for it.
+func (n *Node) resizeBucket(ctx context.Context, bucket string, quotaBytes int64) error {
+	return n.cluster.UpdateBucket(ctx, bucket, func(b *spec.Bucket) error {
+		b.QuotaBytes = quotaBytes
+		return nil
+	})
+}
+
 // portError adds what to do to an error of binding a port.
 func portError(err error) error {
 	if strings.Contains(err.Error(), "address already in use") {
-		return fmt.Errorf("%w. Another program has the port; choose another with --kv-port, --http-port or --views-port "+
-			"(0 = any free one), or end that program", err)
+		return fmt.Errorf("%w. Another program has the port; choose another with --kv-port, --http-port, --views-port or "+
+			"--memcached-port (0 = any free one), or end that program", err)
 	}
 	return err
 }
@@ -238,6 +251,7 @@ func (n *Node) Ports() config.Ports {
 	if n.views != nil {
 		p.Views = n.views.Port()
 	}
+	p.Memcached = portOf(n.kv.MemcachedAddr())
 	return p
 }
 

@@ -26,7 +26,7 @@ type running struct {
 func settings(t *testing.T, data string) *config.Settings {
 	t.Helper()
 	flags := map[string]string{"data": data}
-	for _, port := range []string{"kv-port", "kv-tls-port", "http-port", "http-tls-port", "views-port"} {
+	for _, port := range []string{"kv-port", "kv-tls-port", "http-port", "http-tls-port", "views-port", "memcached-port"} {
 		flags[port] = "0"
 	}
 	s, _, err := config.Resolve(config.Sources{Flags: flags, Env: func(name string) (string, bool) {

@@ -142,6 +142,10 @@ func (n *Node) settings() (*config.Settings, error) {
 		if strings.HasSuffix(s.Name, "-port") {
 			flags[s.Name] = strconv.Itoa(numbers[s.Name]) // 0 at first: any free one
 		}
+		if _, given := flags[s.Name]; s.Name == "memcached-bucket" && !given {
+			first, _, _ := strings.Cut(o.Buckets, ",")
+			flags[s.Name], _, _ = strings.Cut(first, ":")
+		}
 	}
 	src.Flags = flags
 	src.Env = func(name string) (string, bool) {
