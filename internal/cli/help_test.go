@@ -21,7 +21,7 @@ func TestHelp(t *testing.T) {
 	t.Setenv("COLUMNS", "80")
 	for _, command := range []string{
 		"", "serve", "demo", "dev", "test-server", "kv get", "kv set", "kv incr", "kv lock", "kv ls", "import", "export",
-		"bucket", "bucket create", "bucket delete", "user", "user put", "stats", "metrics", "slow", "config", "completion", "version",
+		"bucket", "bucket create", "bucket delete", "user", "user put", "stats", "metrics", "slow", "bench", "config", "completion", "version",
 	} {
 		code, got, stderr := outcome(t, nil, append(strings.Fields(command), "--help")...)
 		if code != exitDone || stderr != "" {

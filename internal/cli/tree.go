@@ -58,6 +58,7 @@ type tree struct {
 	Stats   statsCmd   `cmd:"" group:"Watching" help:"Print how a bucket is doing, or a group of statistics."`
 	Metrics metricsCmd `cmd:"" group:"Watching" help:"Print a node's metrics, or rules and dashboards for them."`
 	Slow    slowCmd    `cmd:"" group:"Watching" help:"Print a node's slow operations, or change what is slow."`
+	Bench   benchCmd   `cmd:"" group:"Watching" help:"Load a bucket and measure throughput and latency."`
 
 	Config     configCmd     `cmd:"" group:"Help" help:"Print the settings of a node: value, origin, variable."`
 	Completion completionCmd `cmd:"" group:"Help" help:"Print a completion script for a shell."`

@@ -2,12 +2,15 @@
 // collection of the Go heap cost, and how persistence compares with its engine alone. It prints a table and, with -json,
 // one object a figure.
 //
+// `bench peers` is another program under the same roof: it compares the server with memcached and redis (peers.go).
+//
 // Speed is compared as ratios within one run; absolute figures of a shared machine only tell the order of magnitude.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -57,6 +60,13 @@ func sections() []section {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "peers" {
+		if err := benchPeers(os.Args[2:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench peers:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	only := flag.String("only", "", "comma separated sections; empty = all: process, memory, warmup, gc, flush, feed, fetch, engine")
 	asJSON := flag.Bool("json", false, "print one JSON object a figure")
 	flag.Parse()

@@ -1,0 +1,251 @@
+package loadgen
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// textState is where a stream stands within a reply of a text protocol whose body is only skipped.
+type textState uint8
+
+const (
+	textReply textState = iota // a reply begins
+	textEnd                    // ASCII: the END behind a value comes next
+)
+
+// maxLine bounds a line of a text protocol; a longer one is malformed.
+const maxLine = 2048
+
+// line finds the line that begins at p; next is where the following one begins. It answers ok = false if more bytes are
+// needed.
+func line(buf []byte, p int) (text []byte, next int, ok bool, err error) {
+	n := bytes.IndexByte(buf[p:], '\n')
+	switch {
+	case n < 0 && len(buf)-p > maxLine:
+		return nil, p, false, fmt.Errorf("%w: a line of more than %d bytes", ErrProtocol, maxLine)
+	case n < 0:
+		return nil, p, false, nil
+	case n == 0 || buf[p+n-1] != '\r':
+		return nil, p, false, fmt.Errorf("%w: line %.80q does not end with CR LF", ErrProtocol, buf[p:p+n])
+	}
+	return buf[p : p+n-1], p + n + 1, true, nil
+}
+
+// length reads a decimal number of bytes.
+func length(digits []byte) (int, error) {
+	n := 0
+	for _, d := range digits {
+		if d < '0' || d > '9' || n > MaxValueBytes {
+			return 0, fmt.Errorf("%w: length %.20q", ErrProtocol, digits)
+		}
+		n = n*10 + int(d-'0')
+	}
+	if len(digits) == 0 || n > 2*MaxValueBytes {
+		return 0, fmt.Errorf("%w: length %.20q", ErrProtocol, digits)
+	}
+	return n, nil
+}
+
+// body deals with a body of n bytes and CR LF at p: it is compared or skipped. It answers ok = false, without having counted
+// anything, if the body is wanted and not there yet.
+func (s *stream) body(buf []byte, p, n int) (next int, ok bool, err error) {
+	end := p + n + 2
+	if end > len(buf) {
+		if s.verify != nil {
+			return p, false, nil
+		}
+		s.skip = end - len(buf)
+		return len(buf), true, nil
+	}
+	if buf[end-2] != '\r' || buf[end-1] != '\n' {
+		return p, false, fmt.Errorf("%w: a body of %d bytes without CR LF behind it", ErrProtocol, n)
+	}
+	if s.verify != nil {
+		if err := s.check(s.next, buf[p:p+n]); err != nil {
+			return p, false, err
+		}
+	}
+	return end, true, nil
+}
+
+// wants reports an error unless the reply belongs to a request of that action.
+func (s *stream) wants(do action, text []byte) error {
+	if s.batch[s.next].action() != do {
+		return fmt.Errorf("%w: %.80q as an answer to another request", ErrProtocol, text)
+	}
+	return nil
+}
+
+// refusal counts a line that reports an error.
+func (s *stream) refusal(text []byte) {
+	s.fails(s.next, "%s", text)
+}
+
+func asciiRequest(do action, _ []byte, v *value) request {
+	switch do {
+	case actionSet:
+		return request{before: "set ", between: " 0 0 " + strconv.Itoa(len(v.text)) + "\r\n", value: true, after: "\r\n"}
+	case actionDelete:
+		return request{before: "delete ", after: "\r\n"}
+	case actionGet:
+	}
+	return request{before: "get ", after: "\r\n"}
+}
+
+// asciiReplies are those of memcached's ASCII protocol.
+type asciiReplies struct{}
+
+func (asciiReplies) scan(s *stream, buf []byte) (int, error) {
+	p := min(s.skip, len(buf))
+	s.skip -= p
+	for s.next < len(s.batch) && s.skip == 0 {
+		text, next, ok, err := line(buf, p)
+		if err != nil || !ok {
+			return p, err
+		}
+		if s.text == textReply && bytes.HasPrefix(text, []byte("VALUE ")) {
+			if err := s.wants(actionGet, text); err != nil {
+				return p, err
+			}
+			n, err := length(text[bytes.LastIndexByte(text, ' ')+1:])
+			if err != nil {
+				return p, err
+			}
+			next, ok, err := s.body(buf, next, n)
+			if err != nil || !ok {
+				return p, err
+			}
+			s.text, p = textEnd, next
+			continue
+		}
+		if err := s.takeASCII(text); err != nil {
+			return p, err
+		}
+		s.text, p = textReply, next
+		s.next++
+	}
+	return p, nil
+}
+
+// takeASCII counts the line that ends a reply.
+func (s *stream) takeASCII(text []byte) error {
+	do := s.batch[s.next].action()
+	switch {
+	case s.text == textEnd && string(text) == "END":
+		s.ops++
+	case s.text == textEnd:
+		return fmt.Errorf("%w: %.80q, want END", ErrProtocol, text)
+	case do == actionGet && string(text) == "END", do == actionDelete && string(text) == "NOT_FOUND":
+		s.missed()
+	case do == actionSet && string(text) == "STORED", do == actionDelete && string(text) == "DELETED":
+		s.ops++
+	case bytes.HasPrefix(text, []byte("SERVER_ERROR")), bytes.HasPrefix(text, []byte("CLIENT_ERROR")), string(text) == "ERROR",
+		do == actionSet && string(text) == "NOT_STORED":
+		s.refusal(text)
+	default:
+		return fmt.Errorf("%w: %.80q", ErrProtocol, text)
+	}
+	return nil
+}
+
+func metaRequest(do action, _ []byte, v *value) request {
+	switch do {
+	case actionSet:
+		return request{before: "ms ", between: " " + strconv.Itoa(len(v.text)) + "\r\n", value: true, after: "\r\n"}
+	case actionDelete:
+		return request{before: "md ", after: "\r\n"}
+	case actionGet:
+	}
+	return request{before: "mg ", after: " v\r\n"}
+}
+
+// metaReplies are those of memcached's meta protocol.
+type metaReplies struct{}
+
+func (metaReplies) scan(s *stream, buf []byte) (int, error) {
+	p := min(s.skip, len(buf))
+	s.skip -= p
+	for s.next < len(s.batch) && s.skip == 0 {
+		text, next, ok, err := line(buf, p)
+		if err != nil || !ok {
+			return p, err
+		}
+		code, rest, _ := bytes.Cut(text, []byte(" "))
+		do := s.batch[s.next].action()
+		switch {
+		case string(code) == "VA" && do == actionGet:
+			digits, _, _ := bytes.Cut(rest, []byte(" "))
+			n, err := length(digits)
+			if err != nil {
+				return p, err
+			}
+			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
+				return p, err
+			}
+			s.ops++
+		case string(code) == "EN" && do == actionGet, string(code) == "NF" && do == actionDelete:
+			s.missed()
+		case string(code) == "HD" && do != actionGet:
+			s.ops++
+		case string(code) == "SERVER_ERROR", string(code) == "CLIENT_ERROR", string(code) == "ERROR", string(code) == "NS":
+			s.refusal(text)
+		default:
+			return p, fmt.Errorf("%w: %.80q", ErrProtocol, text)
+		}
+		p = next
+		s.next++
+	}
+	return p, nil
+}
+
+func respRequest(do action, key []byte, v *value) request {
+	bulk := func(n int) string { return "$" + strconv.Itoa(n) + "\r\n" }
+	switch do {
+	case actionSet:
+		return request{
+			before: "*3\r\n$3\r\nSET\r\n" + bulk(len(key)), between: "\r\n" + bulk(len(v.text)), value: true, after: "\r\n",
+		}
+	case actionDelete:
+		return request{before: "*2\r\n$3\r\nDEL\r\n" + bulk(len(key)), after: "\r\n"}
+	case actionGet:
+	}
+	return request{before: "*2\r\n$3\r\nGET\r\n" + bulk(len(key)), after: "\r\n"}
+}
+
+// respReplies are those of redis.
+type respReplies struct{}
+
+func (respReplies) scan(s *stream, buf []byte) (int, error) {
+	p := min(s.skip, len(buf))
+	s.skip -= p
+	for s.next < len(s.batch) && s.skip == 0 {
+		text, next, ok, err := line(buf, p)
+		if err != nil || !ok {
+			return p, err
+		}
+		do := s.batch[s.next].action()
+		switch {
+		case do == actionGet && string(text) == "$-1", do == actionDelete && string(text) == ":0":
+			s.missed()
+		case do == actionGet && len(text) > 0 && text[0] == '$':
+			n, err := length(text[1:])
+			if err != nil {
+				return p, err
+			}
+			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
+				return p, err
+			}
+			s.ops++
+		case do == actionSet && string(text) == "+OK", do == actionDelete && string(text) == ":1":
+			s.ops++
+		case len(text) > 0 && text[0] == '-':
+			s.refusal(text)
+		default:
+			return p, fmt.Errorf("%w: %.80q", ErrProtocol, text)
+		}
+		p = next
+		s.next++
+	}
+	return p, nil
+}
