@@ -70,6 +70,11 @@ sdk: ## the Go and Node.js example programs against servers of every kind (needs
 bench: ## the figures of docs/benchmarks.md
 	$(GO) run -C tests ./bench $(if $(ONLY),-only $(ONLY))
 
+.PHONY: bench-peers
+bench-peers: ## against memcached and redis (apt-get install -y memcached redis-server); ARGS='-rows GET.*d16 -rounds 9'
+	@mkdir -p bin
+	$(GO) run -C tests ./bench peers -json ../bin/bench-peers.json -svg ../bin/bench-peers.svg $(ARGS)
+
 .PHONY: demo
 demo: ## a node with sample data
 	$(GO) run ./cmd/charpoy demo

@@ -37,6 +37,11 @@ var attacks = []struct {
 	{"slow HTTP", slowHTTP},
 	{"huge HTTP", hugeHTTP},
 	{"ten thousand idle connections", idleConnections},
+	{"memcached: lines without an end", endlessLines},
+	{"memcached: announces 4 GiB", hugeItems},
+	{"memcached: does not read", doesNotReadText},
+	{"memcached: a million commands at once", endlessCommands},
+	{"memcached: garbage", garbageText},
 }
 
 func TestHostileClients(t *testing.T) {
@@ -305,4 +310,119 @@ func idleConnections(t *testing.T, s *target) {
 		all[i].send(mcbp.Frame{Opcode: mcbp.OpNoop})
 		all[i].want(mcbp.StatusSuccess)
 	}
+}
+
+// endlessLines sends a command line that never ends, and one of a million keys. The server hangs up instead of keeping it.
+func endlessLines(t *testing.T, s *target) {
+	junk := []byte(strings.Repeat("a", 64<<10))
+	for _, begin := range []string{"set ", "get ", "", "mg "} {
+		a := s.dial(t, s.Memcached)
+		a.raw([]byte(begin))
+		sent := 0
+		for ; sent < 256<<20; sent += len(junk) {
+			if _, err := a.Write(junk); err != nil {
+				break
+			}
+		}
+		if sent >= 256<<20 {
+			t.Errorf("the server has taken %d bytes of a line after %q", sent, begin)
+		}
+	}
+}
+
+// hugeItems announces items that are not allowed, sends a little or all of a moderate one, and goes on: refused, swallowed, and
+// the connection stays in step.
+func hugeItems(t *testing.T, s *target) {
+	for _, size := range []string{"4294967295", "2147483647", "99999999999999999999", "-1"} {
+		a := s.dial(t, s.Memcached)
+		a.raw([]byte("set huge 0 0 " + size + "\r\n"))
+		line, err := a.in.ReadString('\n')
+		if err != nil || !strings.Contains(line, "ERROR") {
+			t.Errorf("a set of %s bytes was answered with %q, %v", size, line, err)
+		}
+	}
+	a := s.dial(t, s.Memcached)
+	a.raw([]byte("set huge 0 0 8388608\r\n"))
+	a.raw(make([]byte, 8<<20))
+	a.raw([]byte("\r\nmn\r\n"))
+	for _, want := range []string{"SERVER_ERROR object too large for cache\r\n", "MN\r\n"} {
+		if line, err := a.in.ReadString('\n'); err != nil || line != want {
+			t.Errorf("got %q, %v; want %q", line, err, want)
+		}
+	}
+}
+
+// doesNotReadText is doesNotRead with one command for many large documents, which fits into one packet.
+func doesNotReadText(t *testing.T, s *target) {
+	const size, gets = 900_000, 100
+	a := s.dial(t, s.Memcached)
+	a.raw(fmt.Appendf(nil, "set large-text 0 0 %d\r\n%s\r\n", size, strings.Repeat("v", size)))
+	if line, err := a.in.ReadString('\n'); err != nil || line != "STORED\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	many := []byte("get" + strings.Repeat(" large-text", gets) + "\r\n")
+	readers := make([]*attacker, 40)
+	for i := range readers {
+		readers[i] = s.dial(t, s.Memcached)
+		readers[i].raw(many)
+	}
+	timer := time.NewTimer(35 * time.Second) // the server's time for a write is 30 s
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+	for i, r := range readers {
+		n, err := io.Copy(io.Discard, r.in)
+		if n >= gets*size {
+			t.Errorf("reader %d, which had not read for 35 s, got all %d bytes (%v)", i, n, err)
+		}
+	}
+}
+
+// endlessCommands sends a million commands without waiting for replies. All are answered, in order.
+func endlessCommands(t *testing.T, s *target) {
+	const commands = 1_000_000
+	a := s.dial(t, s.Memcached)
+	_ = a.SetDeadline(time.Now().Add(2 * attackLimit))
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() {
+		var batch []byte
+		for i := range commands {
+			batch = fmt.Appendf(batch, "mg missing O%d\r\n", i)
+			if len(batch) > 1<<20 || i == commands-1 {
+				if _, err := a.Write(batch); err != nil {
+					t.Errorf("write: %v", err)
+					return
+				}
+				batch = batch[:0]
+			}
+		}
+	})
+	for i := range commands {
+		line, err := a.in.ReadString('\n')
+		if want := fmt.Sprintf("EN O%d\r\n", i); err != nil || line != want {
+			t.Fatalf("reply %d: %q, %v", i, line, err)
+		}
+	}
+}
+
+// garbageText sends random bytes to the port that decides by the first of them what is spoken.
+func garbageText(t *testing.T, s *target) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 300 {
+		b := make([]byte, 1+r.IntN(5000))
+		for j := range b {
+			b[j] = byte(r.Uint32())
+		}
+		if i%2 == 0 {
+			b[0] = 0x80
+		}
+		a := s.dial(t, s.Memcached)
+		_, _ = a.Write(b) // the server may have hung up already
+	}
+	a := s.dial(t, s.Memcached)
+	a.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+	a.wantClosed(attackLimit)
 }

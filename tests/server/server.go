@@ -27,6 +27,7 @@ type Ready struct {
 	Mgmt             int    `json:"mgmt"`
 	MgmtTLS          int    `json:"mgmt_tls"`
 	Views            int    `json:"views"`
+	Memcached        int    `json:"memcached"`
 	User             string `json:"user"`
 	Password         string `json:"password"`
 	ConnectionString string `json:"connection_string"`
