@@ -23,7 +23,7 @@ type benchCmd struct {
 	documents
 	format
 	Address  string `placeholder:"HOST:PORT" help:"A server without login and buckets instead: Charpoy's port for plain memcached, memcached, redis."`
-	Protocol string `enum:"binary,binary-quiet,meta,ascii,resp" default:"binary" help:"binary, binary-quiet; with --address also meta, ascii, resp (${default})."`
+	Protocol string `enum:"binary,binary-quiet,meta,ascii,ascii-multi,resp" default:"binary" help:"binary, binary-quiet; with --address also meta, ascii, ascii-multi, resp (${default})."`
 
 	Conns    int           `default:"16" placeholder:"N" help:"Connections (${default})."`
 	Depth    int           `default:"16" placeholder:"N" help:"Requests that a connection sends before it waits for their replies (${default})."`

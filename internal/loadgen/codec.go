@@ -17,6 +17,7 @@ type maker struct {
 	templates []template // by sample.template
 	header    bool       // each request begins with a binary header: patch vBucket and opaque
 	tail      []byte     // ends a batch
+	join      int        // GETs that follow each other become one command: so many bytes of each but the first are left out, 0: none
 	longest   int        // bytes of the longest template
 }
 
@@ -58,7 +59,7 @@ func (s *stream) begin(batch []sample) {
 
 // done reports whether all replies of the batch are taken.
 func (s *stream) done() bool {
-	return s.next == len(s.batch) && s.skip == 0 && (s.ended || !s.tail)
+	return s.next == len(s.batch) && s.skip == 0 && s.text == textReply && (s.ended || !s.tail)
 }
 
 // missed counts a reply that says that there is no such key.
@@ -94,11 +95,16 @@ func (s *stream) check(i int, body []byte) error {
 func (m *maker) build(dst []byte, batch []sample) []byte {
 	for i, s := range batch {
 		t := &m.templates[s.template()]
+		left := 0
+		if m.join > 0 && i > 0 && s.action() == actionGet && batch[i-1].action() == actionGet {
+			left = m.join
+			dst = dst[:len(dst)-len("\r\n")]
+		}
 		at := len(dst)
-		dst = append(dst, t.text...)
+		dst = append(dst, t.text[left:]...)
 		b := dst[at:]
 		digits := hexDigits(s.index())
-		binary.BigEndian.PutUint64(b[t.key:], digits)
+		binary.BigEndian.PutUint64(b[t.key-left:], digits)
 		if t.value > 0 {
 			binary.BigEndian.PutUint64(b[t.value:], digits)
 		}
@@ -150,6 +156,10 @@ func codec(p Protocol, w *Workload) (*maker, replies) {
 		return newMaker(w, metaRequest), metaReplies{}
 	case ASCII:
 		return newMaker(w, asciiRequest), asciiReplies{}
+	case ASCIIMulti:
+		m := newMaker(w, asciiRequest)
+		m.join = len("get")
+		return m, multiReplies{}
 	case RESP:
 		return newMaker(w, respRequest), respReplies{}
 	case Binary:

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,11 +17,12 @@ const (
 	BinaryQuiet Protocol = "binary-quiet" // its quiet variants, each batch ended by a NOOP
 	Meta        Protocol = "meta"         // mg, ms, md
 	ASCII       Protocol = "ascii"        // get, set, delete
+	ASCIIMulti  Protocol = "ascii-multi"  // the same, GETs that follow each other in one command
 	RESP        Protocol = "resp"         // redis
 )
 
 // Protocols lists all of them.
-func Protocols() []Protocol { return []Protocol{Binary, BinaryQuiet, Meta, ASCII, RESP} }
+func Protocols() []Protocol { return []Protocol{Binary, BinaryQuiet, Meta, ASCII, ASCIIMulti, RESP} }
 
 // Bounds of the options.
 const (
@@ -96,7 +98,7 @@ func (o Options) validate() error {
 	switch {
 	case o.Addr == "":
 		return fmt.Errorf("%w: no address", ErrOptions)
-	case !binary && o.Protocol != Meta && o.Protocol != ASCII && o.Protocol != RESP:
+	case !slices.Contains(Protocols(), o.Protocol):
 		return fmt.Errorf("%w: unknown protocol %q", ErrOptions, o.Protocol)
 	case o.Conns < 1 || o.Conns > MaxConns:
 		return fmt.Errorf("%w: %d connections, want 1 to %d", ErrOptions, o.Conns, MaxConns)

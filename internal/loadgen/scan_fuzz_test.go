@@ -19,7 +19,7 @@ func answers(p Protocol, batch []sample, w *Workload) []byte {
 		var answer []byte
 		var err error
 		switch p {
-		case Meta, ASCII:
+		case Meta, ASCII, ASCIIMulti:
 			answer, err = s.text(in)
 		case RESP:
 			answer, err = s.resp(in)
@@ -46,7 +46,8 @@ func FuzzScan(f *testing.F) {
 	}
 	f.Add(uint8(2), uint16(5), false, []byte("EN\r\nSERVER_ERROR no\r\nVA 3\r\nabc\r\n"))
 	f.Add(uint8(3), uint16(5), false, []byte("END\r\nCLIENT_ERROR no\r\nVALUE k 0 3\r\nabc\r\nEND\r\n"))
-	f.Add(uint8(4), uint16(5), false, []byte("$-1\r\n-ERR no\r\n$3\r\nabc\r\n+OK\r\n:1\r\n"))
+	f.Add(uint8(4), uint16(5), false, []byte("END\r\nSTORED\r\nVALUE k 0 3\r\nabc\r\nVALUE k 0 1\r\na\r\nEND\r\n"))
+	f.Add(uint8(5), uint16(5), false, []byte("$-1\r\n-ERR no\r\n$3\r\nabc\r\n+OK\r\n:1\r\n"))
 	f.Fuzz(func(t *testing.T, which uint8, piece uint16, verify bool, data []byte) {
 		p := Protocols()[int(which)%len(Protocols())]
 		scan := func(piece int) (tally, error) {

@@ -128,6 +128,69 @@ func (asciiReplies) scan(s *stream, buf []byte) (int, error) {
 	return p, nil
 }
 
+// multiReplies are those of the ASCII protocol when GETs that follow each other were sent as one command: one END for all of
+// them, and nothing for keys that are missing.
+type multiReplies struct{}
+
+func (multiReplies) scan(s *stream, buf []byte) (int, error) {
+	p := min(s.skip, len(buf))
+	s.skip -= p
+	for (s.next < len(s.batch) || s.text == textEnd) && s.skip == 0 {
+		text, next, ok, err := line(buf, p)
+		if err != nil || !ok {
+			return p, err
+		}
+		gets := s.next < len(s.batch) && s.batch[s.next].action() == actionGet
+		switch {
+		case gets && bytes.HasPrefix(text, []byte("VALUE ")):
+			if err := s.seek(text); err != nil {
+				return p, err
+			}
+			n, err := length(text[bytes.LastIndexByte(text, ' ')+1:])
+			if err != nil {
+				return p, err
+			}
+			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
+				return p, err
+			}
+			s.ops++
+			s.next++
+			s.text = textEnd
+		case (gets || s.text == textEnd) && string(text) == "END":
+			for s.next < len(s.batch) && s.batch[s.next].action() == actionGet {
+				s.missed()
+				s.next++
+			}
+			s.text = textReply
+		case s.text == textEnd:
+			return p, fmt.Errorf("%w: %.80q, want VALUE or END", ErrProtocol, text)
+		default:
+			if err := s.takeASCII(text); err != nil {
+				return p, err
+			}
+			s.next++
+		}
+		p = next
+	}
+	return p, nil
+}
+
+// seek finds the request that the line VALUE answers, when bodies are compared: keys before it are missing. Otherwise it does
+// not matter which of them are.
+func (s *stream) seek(text []byte) error {
+	if s.verify == nil {
+		return nil
+	}
+	key, _, _ := bytes.Cut(text[len("VALUE "):], []byte(" "))
+	for ; s.next < len(s.batch) && s.batch[s.next].action() == actionGet; s.next++ {
+		if string(s.verify.Key(s.batch[s.next].index())) == string(key) {
+			return nil
+		}
+		s.missed()
+	}
+	return fmt.Errorf("%w: %.80q was not asked for", ErrProtocol, text)
+}
+
 // takeASCII counts the line that ends a reply.
 func (s *stream) takeASCII(text []byte) error {
 	do := s.batch[s.next].action()

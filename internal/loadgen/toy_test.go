@@ -74,7 +74,7 @@ func (s *toy) talk(c net.Conn) {
 		var answer []byte
 		var err error
 		switch s.protocol {
-		case Meta, ASCII:
+		case Meta, ASCII, ASCIIMulti:
 			answer, err = s.text(in)
 		case RESP:
 			answer, err = s.resp(in)
@@ -200,11 +200,13 @@ func (s *toy) text(in *bufio.Reader) ([]byte, error) {
 	key := words[1]
 	switch words[0] {
 	case "get":
-		value, ok := s.get(key)
-		if !ok {
-			return []byte("END\r\n"), nil
+		var answer []byte
+		for _, key := range words[1:] {
+			if value, ok := s.get(key); ok {
+				answer = fmt.Appendf(answer, "VALUE %s 0 %d\r\n%s\r\n", key, len(value), value)
+			}
 		}
-		return fmt.Appendf(nil, "VALUE %s 0 %d\r\n%s\r\nEND\r\n", key, len(value), value), nil
+		return append(answer, "END\r\n"...), nil
 	case "mg":
 		value, ok := s.get(key)
 		if !ok {

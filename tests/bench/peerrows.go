@@ -15,11 +15,13 @@ const (
 	slotTLS        = "charpoy-tls"
 	slotMeta       = "charpoy-meta"
 	slotASCII      = "charpoy-ascii"
+	slotMulti      = "charpoy-multiget"
 	slotBase       = "base" // another build of charpoy
 	slotBasePers   = "base-persistent"
 	slotMemcached  = "memcached" // binary protocol
 	slotMemMeta    = "memcached-meta"
 	slotMemASCII   = "memcached-ascii"
+	slotMemMulti   = "memcached-multiget"
 	slotRedis      = "redis"
 )
 
@@ -39,6 +41,10 @@ func slotOf(name string) slotInfo {
 		return slotInfo{server: slotCharpoy, protocol: loadgen.Binary, tls: true}
 	case slotMeta:
 		return slotInfo{server: slotCharpoy, protocol: loadgen.Meta, text: true}
+	case slotMulti:
+		return slotInfo{server: slotCharpoy, protocol: loadgen.ASCIIMulti, text: true}
+	case slotMemMulti:
+		return slotInfo{server: slotMemcached, protocol: loadgen.ASCIIMulti}
 	case slotASCII:
 		return slotInfo{server: slotCharpoy, protocol: loadgen.ASCII, text: true}
 	case slotMemMeta:
@@ -107,6 +113,7 @@ func rowsOf() []row {
 		{"GET d1 against redis", pinned(jobGet, 16, 1), slotCharpoy, redis, false, 0.9, 1, false},
 		{"SET d1 against redis", pinned(jobSet, 16, 1), slotCharpoy, redis, false, 0.9, 1, false},
 		{"ASCII GET d16, each reply of memcached with a write of its own,", pinned(jobGet, 16, 16), slotASCII, []string{slotMemASCII}, false, 1.2, 1.8, false},
+		{"ASCII multi-get GET d16 against memcached's", pinned(jobGet, 16, 16), slotMulti, []string{slotMemMulti}, false, 1.2, 1.8, false},
 		{"meta GET d16 against memcached meta", pinned(jobGet, 16, 16), slotMeta, []string{slotMemMeta}, false, 1.2, 1.8, false},
 		{"TLS GET d16 against memcached without", pinned(jobGet, 16, 16), slotTLS, binary, false, 0, 0, false},
 	}
