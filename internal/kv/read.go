@@ -75,11 +75,19 @@ func appendBody(dst []byte, h *header) ([]byte, bool) {
 // ErrNotFound. Like all operations on documents it also returns *NotMyVBucketError, *spec.UnknownCollectionError,
 // ErrWarming and ErrClosed.
 func (b *Bucket) Get(ctx context.Context, at hlc.Time, k Key, dst []byte) (Meta, []byte, error) {
+	var m Meta
+	dst, err := b.Read(ctx, at, &k, &m, dst)
+	return m, dst, err
+}
+
+// Read is Get for callers that keep a Key and a Meta: copying both costs a twentieth of a read in a batch. m is what Get
+// returns; with an error it is left as it was.
+func (b *Bucket) Read(ctx context.Context, at hlc.Time, k *Key, m *Meta, dst []byte) ([]byte, error) {
 	conf := b.config.Load()
 	for {
-		vb, _, h, err := b.stored(ctx, conf, at, &k)
+		vb, _, h, err := b.stored(ctx, conf, at, k)
 		if err != nil {
-			return Meta{}, dst, err
+			return dst, err
 		}
 		out, ok := appendBody(dst, h)
 		if !ok {
@@ -89,10 +97,10 @@ func (b *Bucket) Get(ctx context.Context, at hlc.Time, k Key, dst []byte) (Meta,
 			continue
 		}
 		h.use()
-		m := h.meta(vb.mu.uuid, vb.locked(h, at))
+		*m = h.meta(vb.mu.uuid, vb.locked(h, at))
 		vb.mu.ops.Gets++
 		vb.mu.Unlock()
-		return m, out, nil
+		return out, nil
 	}
 }
 

@@ -123,6 +123,8 @@ func (c *conn) classicFail(w *work, q *classicRequest, err error, quietMiss bool
 func (c *conn) classicStatus(q *classicRequest, err error) (mcbp.Status, string) {
 	name := c.server.options.MemcachedBucket
 	switch {
+	case err == kv.ErrNotFound: //nolint:errorlint // the common miss, as it is returned; it must cost no allocation
+		return mcbp.StatusNotFound, "Not found"
 	case errors.Is(err, data.ErrNoBucket):
 		return mcbp.StatusTempFail, fmt.Sprintf("Bucket %q does not exist", name)
 	case errors.Is(err, data.ErrNotReady):

@@ -42,6 +42,10 @@ func newConn(s *Server, socket net.Conn, l listener) *conn {
 		in:      inbox{buf: make([]byte, smallBuffer)},
 		session: session{counts: s.numbers.ops("")},
 	}
+	c.traced.port = trace.PortKV
+	if l.tls {
+		c.traced.port = trace.PortKVTLS
+	}
 	if l.port == portMemcached {
 		c.greetMemcached()
 	}

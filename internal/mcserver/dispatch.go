@@ -5,6 +5,7 @@ import (
 
 	"github.com/charpoy/charpoy/internal/auth"
 	"github.com/charpoy/charpoy/internal/docid"
+	"github.com/charpoy/charpoy/internal/kv"
 	"github.com/charpoy/charpoy/internal/mcbp"
 )
 
@@ -149,7 +150,10 @@ func (c *conn) execute(ctx context.Context, w *work, q *request) error {
 
 // fail appends the reply to a request that ended with err, unless the opcode keeps quiet about it.
 func (c *conn) fail(w *work, q *request, err error) outcome {
-	f := c.explain(q, err)
+	f := faultError{status: mcbp.StatusNotFound}
+	if err != kv.ErrNotFound { //nolint:errorlint // the common miss, as it is returned; explain allocates
+		f = c.explain(q, err)
+	}
 	if f.status == mcbp.StatusNotFound && q.op != nil && q.op.QuietMiss {
 		return missed
 	}

@@ -1,5 +1,5 @@
 // Package mcserver is the face that SDKs talk to: the memcached binary protocol with Couchbase extensions over TCP and TLS
-// (wire.md 2 to 14). It owns sockets, sessions, privileges checks and the table of statuses; what an operation does to a
+// (wire.md 2 to 14), and on a port of its own plain memcached: ASCII, meta and classic binary (wire.md 22). It owns sockets, sessions, privileges checks and the table of statuses; what an operation does to a
 // document is the business of package kv.
 //
 // # Nouns
@@ -26,5 +26,5 @@
 //
 // The server's one lock guards the set of connections; it is never held while anything else is called.
 //
-// Read conn.go first, then process.go, dispatch.go and get.go.
+// Read conn.go first, then process.go, dispatch.go and get.go; for the memcached port text.go, textrun.go and classic.go.
 package mcserver

@@ -16,23 +16,23 @@ const flagsLen = 4
 // get answers GET: the value is copied from the engine right behind the reply's header.
 func (c *conn) get(ctx context.Context, w *work, q *request) error {
 	at := c.openDocument(w, nil)
-	m, out, err := c.session.bucket.KV().Get(ctx, w.at, q.key, w.out)
+	out, err := c.session.bucket.KV().Read(ctx, w.at, &q.key, &w.meta, w.out)
 	if err != nil {
 		return err
 	}
 	w.out = out
-	return c.sealDocument(w, q, at, &m, 0)
+	return c.sealDocument(w, q, at, &w.meta, 0)
 }
 
 // getWithKey answers GETK: as GET, with the key as the client sent it.
 func (c *conn) getWithKey(ctx context.Context, w *work, q *request) error {
 	at := c.openDocument(w, q.Key)
-	m, out, err := c.session.bucket.KV().Get(ctx, w.at, q.key, w.out)
+	out, err := c.session.bucket.KV().Read(ctx, w.at, &q.key, &w.meta, w.out)
 	if err != nil {
 		return err
 	}
 	w.out = out
-	return c.sealDocument(w, q, at, &m, len(q.Key))
+	return c.sealDocument(w, q, at, &w.meta, len(q.Key))
 }
 
 func (c *conn) getAndTouch(ctx context.Context, w *work, q *request) error {

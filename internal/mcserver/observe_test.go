@@ -92,6 +92,9 @@ func TestProbes(t *testing.T) {
 	if started.len() != ended.len() || opened.len() != 1 || logins.len() == 0 || stages.len() < 4 {
 		t.Errorf("%d started, %d ended, %d opened, %d logins, %d stages", started.len(), ended.len(), opened.len(), logins.len(), stages.len())
 	}
+	if opened.rows[0]["port"] != "kv" {
+		t.Errorf("opened %v", opened.rows[0])
+	}
 	if got := closed.rows[0]; got["ops"] != int64(ended.len()) || got["reason"] != "client" {
 		t.Errorf("conn-close %v after %d operations", got, ended.len())
 	}

@@ -27,6 +27,17 @@ func pipeline(t testing.TB, c *conn, op mcbp.Opcode, n int) []byte {
 // TestProcessDoesNotAllocate: GET and SET of existing documents cost no allocation once buffers are warm.
 func TestProcessDoesNotAllocate(t *testing.T) {
 	w := newWorld(t)
+	t.Run("misses", func(t *testing.T) {
+		c := w.direct(t, "app", "default", mcbp.FeatureTracing, mcbp.FeatureXError)
+		var in []byte
+		for _, op := range []mcbp.Opcode{mcbp.OpGet, mcbp.OpGetQ, mcbp.OpGetK} {
+			in = mcbp.AppendRequest(in, &mcbp.Frame{Opcode: op, VB: 1, Key: []byte("missing")})
+		}
+		work := new(work)
+		if got := testing.AllocsPerRun(200, func() { c.process(t.Context(), work, in); work.out = work.out[:0] }); got >= 1 {
+			t.Errorf("%v allocations", got)
+		}
+	})
 	for _, op := range []mcbp.Opcode{mcbp.OpGet, mcbp.OpSet, mcbp.OpSetQ, mcbp.OpGetK} {
 		for _, n := range []int{1, 32} {
 			c := w.direct(t, "app", "default", mcbp.FeatureTracing, mcbp.FeatureJSON, mcbp.FeatureMutationToken)

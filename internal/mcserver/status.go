@@ -101,8 +101,6 @@ func (c *conn) explain(q *request, err error) faultError {
 	var collection *spec.UnknownCollectionError
 	var scope *spec.UnknownScopeError
 	switch {
-	case err == kv.ErrNotFound: //nolint:errorlint // the common miss; wrapped ones are found below
-		return faultError{status: mcbp.StatusNotFound}
 	case errors.As(err, &own):
 		return *own
 	case errors.As(err, &vb):

@@ -119,6 +119,7 @@ type unit struct {
 // greetMemcached makes c a connection of the memcached port.
 func (c *conn) greetMemcached() {
 	c.face = &face{}
+	c.traced.port = trace.PortMemcached
 	if c.server.options.MemcachedAuth != MemcachedNone {
 		return
 	}
@@ -312,6 +313,9 @@ func (c *conn) parseText(p *plainWork, in []byte) (err error) {
 		} else if n, err = command.Parse(in, most); err != nil {
 			if p.need = command.Need; p.need == 0 {
 				p.scanned = len(in)
+			}
+			if stranger && len(in) > maxStranger {
+				return mctext.ErrLineTooLong
 			}
 			return err
 		}

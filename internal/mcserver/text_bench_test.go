@@ -3,6 +3,8 @@ package mcserver
 import (
 	"fmt"
 	"testing"
+
+	"github.com/charpoy/charpoy/internal/mcbp"
 )
 
 // textPipeline makes n requests of one kind for documents that it stores first.
@@ -58,6 +60,42 @@ func TestTextDoesNotAllocate(t *testing.T) {
 			round()
 			if got := testing.AllocsPerRun(200, round); got >= 1 {
 				t.Errorf("%s × %d: %v allocations", kind, n, got)
+			}
+		}
+	}
+}
+
+// TestClassicDoesNotAllocate is the same for the classic binary protocol, misses of quiet requests included.
+func TestClassicDoesNotAllocate(t *testing.T) {
+	w := newPlainWorld(t)
+	for _, op := range []mcbp.Opcode{mcbp.OpGet, mcbp.OpGetKQ, mcbp.OpSet, mcbp.OpSetQ, mcbp.OpTouch} {
+		for _, key := range []string{"key-%010d", "missing-%d"} {
+			c := w.plain(t)
+			var load, in []byte
+			for i := range 32 {
+				f := storeFrame(mcbp.OpSet, 0, fmt.Sprintf("key-%010d", i), `{"name":"charpoy","legs":4}`)
+				load = mcbp.AppendRequest(load, &f)
+				f.Opcode, f.Key = op, fmt.Appendf(nil, key, i)
+				switch op {
+				case mcbp.OpGet, mcbp.OpGetKQ:
+					f.Extras, f.Value = nil, nil
+				case mcbp.OpTouch:
+					f.Extras, f.Value = f.Extras[:4], nil
+				}
+				in = mcbp.AppendRequest(in, &f)
+			}
+			c.feed(t, load)
+			work := new(work)
+			ctx := t.Context()
+			round := func() {
+				if used, _ := c.step(ctx, work, in); used != len(in) {
+					t.Fatalf("%d of %d bytes", used, len(in))
+				}
+				work.out = work.out[:0]
+			}
+			round()
+			if got := testing.AllocsPerRun(200, round); got >= 1 {
+				t.Errorf("%v of %s: %v allocations", op, key, got)
 			}
 		}
 	}

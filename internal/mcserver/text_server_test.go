@@ -177,6 +177,18 @@ func TestCrumbs(t *testing.T) {
 	}
 }
 
+// TestStrangersLine: who has not logged in cannot have a long list of keys kept.
+func TestStrangersLine(t *testing.T) {
+	w := newPlainWorld(t, func(o *Options) { o.MemcachedAuth = MemcachedASCII })
+	in := []byte("get" + strings.Repeat(" k", maxStranger))
+	if _, _, next := w.plain(t).feed(t, in[:maxStranger]); next != needInput {
+		t.Errorf("%d bytes: %v", maxStranger, next)
+	}
+	if _, _, next := w.plain(t).feed(t, in); next != hangUp {
+		t.Errorf("%d bytes are waited for: %v", len(in), next)
+	}
+}
+
 // statsOf reads a group of statistics.
 func (l *lines) statsOf(group string) map[string]string {
 	l.t.Helper()

@@ -21,13 +21,13 @@ const lineEnd = "\r\n"
 func (c *conn) textGet(ctx context.Context, w *work, command *mctext.Command, k *kv.Key) (outcome, error) {
 	w.plain.tally.add(statGet)
 	at, room := c.valueRoom(w, len(k.Name))
-	m, out, err := c.session.bucket.KV().Get(ctx, w.at, *k, w.out)
+	out, err := c.session.bucket.KV().Read(ctx, w.at, k, &w.meta, w.out)
 	if err != nil {
 		w.out = w.out[:at]
 		return c.getMissed(w, err)
 	}
 	w.out = out
-	return c.endValue(w, command, k, at, room, &m)
+	return c.endValue(w, command, k, at, room, &w.meta)
 }
 
 // textGetAndTouch answers one key of gat or gats.

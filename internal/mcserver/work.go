@@ -39,6 +39,7 @@ type work struct {
 	stamps  [maxBatch]stamp
 	stamped int
 
+	meta    kv.Meta  // of the document that was read last
 	write   kv.Write // arguments of the engine's calls, here so that they need no allocation
 	counter kv.Count
 	seen    *fault.Operation // the request that the interceptor knows of; nil if there is none
