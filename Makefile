@@ -66,6 +66,10 @@ hostile: ## attacks on a real server, with and without the race detector (needs 
 sdk: ## the Go and Node.js example programs against servers of every kind (needs node and npm)
 	$(GO) test -C tests -count=1 -timeout 600s . ./bench ./crash ./server
 
+.PHONY: memcached-clients
+memcached-clients: ## clients of plain memcached in Go, Node.js and Python against servers of every kind (needs npm and python3-pymemcache)
+	$(GO) test -C tests -count=1 -timeout 300s -run TestMemcached .
+
 .PHONY: bench
 bench: ## the figures of docs/benchmarks.md
 	$(GO) run -C tests ./bench $(if $(ONLY),-only $(ONLY))

@@ -3,9 +3,11 @@ module github.com/charpoy/charpoy/tests
 go 1.26.0
 
 require (
+	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c
 	github.com/charpoy/charpoy v0.0.0
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/couchbase/gocb/v2 v2.11.1
+	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -52,7 +54,6 @@ require (
 	go.uber.org/zap v1.27.0 // indirect
 	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
 	golang.org/x/net v0.59.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261110000943-09e21b237f2c // indirect
 	google.golang.org/grpc v1.74.2 // indirect
