@@ -26,7 +26,7 @@ race: ## the concurrent packages under the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race -timeout 600s $(RACE)
 RACE = ./internal/arena ./internal/auth ./internal/client ./internal/cluster/... ./internal/data ./internal/httpapi \
 	./internal/kv ./internal/mcserver ./internal/metrics/... ./internal/network/... ./internal/node ./internal/run \
-	./internal/storage
+	./internal/storage ./internal/trace ./internal/testcluster ./internal/loadgen ./internal/disk/... ./charpoytest
 
 .PHONY: vet
 vet: ## go vet
