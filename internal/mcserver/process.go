@@ -32,6 +32,8 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 	c.in.since = 0
 	c.touch(w)
 	gone := s.bucketGone()
+	// What probes want is looked up once a batch, not once a request.
+	single, starts := w.count <= stampEach || trace.OpByOp(), trace.OpStart.On()
 	w.usual = !gone && c.usual()
 	for i := range w.count {
 		q := &w.requests[i]
@@ -41,14 +43,14 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 		}
 		used += q.size
 		c.traced.batch.At(w.stamped)
-		if trace.OpStart.On() {
+		if starts {
 			c.fireStart(q)
 		}
 		if c.run(ctx, w, q) == hangUp || gone && s.bucketGone() {
 			c.settle(w)
 			return used, hangUp
 		}
-		if w.count <= stampEach || c.mayWait(q) || trace.OpByOp() {
+		if single || c.mayWait(q) {
 			w.at = c.server.clock.Now()
 			c.settle(w)
 		}
