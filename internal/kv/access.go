@@ -48,8 +48,8 @@ type Accessed struct {
 // requests that change the document.
 func (b *Bucket) Access(ctx context.Context, at hlc.Time, k Key, a *Access, f *Accessed, dst []byte) ([]byte, error) {
 	conf := b.config.Load()
-	for {
-		out, again, err := b.access(ctx, conf, at, &k, a, f, dst)
+	for retry := false; ; retry = true {
+		out, again, err := b.access(ctx, conf, at, &k, a, f, dst, retry)
 		switch {
 		case again:
 			dst = out
@@ -64,10 +64,10 @@ func (b *Bucket) Access(ctx context.Context, at hlc.Time, k Key, a *Access, f *A
 	}
 }
 
-// access is one attempt to read. again: dst had no room for the value; the returned one has.
-func (b *Bucket) access(ctx context.Context, conf *config, at hlc.Time, k *Key, a *Access, f *Accessed, dst []byte) (
-	out []byte, again bool, err error,
-) {
+// access is one attempt to read, retry an attempt after another. again: dst had no room for the value; the returned one has.
+func (b *Bucket) access(
+	ctx context.Context, conf *config, at hlc.Time, k *Key, a *Access, f *Accessed, dst []byte, retry bool,
+) (out []byte, again bool, err error) {
 	if a.Touch && b.window.Load() > conf.window {
 		b.relieve(conf)
 	}
@@ -75,7 +75,7 @@ func (b *Bucket) access(ctx context.Context, conf *config, at hlc.Time, k *Key, 
 	var i uint32
 	var h *header
 	if a.Value || a.Touch { // the flusher writes whole documents, so a touch needs the value as well
-		vb, i, h, err = b.stored(ctx, conf, at, k)
+		vb, i, h, err = b.stored(ctx, conf, at, k, retry)
 	} else {
 		vb, i, h, err = b.live(ctx, conf, at, k)
 	}
@@ -213,7 +213,7 @@ func (b *Bucket) Invalidate(ctx context.Context, at hlc.Time, k Key, w *Write) (
 	if err := b.admit(conf, k.VB, 0); err != nil {
 		return Written{}, err
 	}
-	vb, i, h, err := b.stored(ctx, conf, at, &k)
+	vb, i, h, err := b.stored(ctx, conf, at, &k, false)
 	if err != nil {
 		return Written{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/charpoy/charpoy/internal/spec"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -18,7 +19,11 @@ type waiter struct {
 
 // await waits until a write has reached its level. On one node a majority is memory, so only the levels that ask for the
 // disk wait. ErrDurabilityAmbiguous says that the time is over, or that ctx ended: the write stays applied.
-func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.Durability, timeout time.Duration) error {
+func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.Durability, timeout time.Duration) (err error) {
+	if level != 0 && trace.DurableDone.On() {
+		begun := b.clock.Now().Mono
+		defer func() { b.durableDone(vb.id, level, begun, err) }()
+	}
 	if level <= spec.Majority {
 		return nil
 	}
@@ -42,8 +47,12 @@ func (b *Bucket) await(ctx context.Context, vb *vBucket, w *Written, level spec.
 	vb.mu.waiters = slices.Insert(vb.mu.waiters, at, wait)
 	vb.mu.Unlock()
 	b.hurry(vb.id)
-	begun := b.clock.Now().Mono
-	defer func() { wait.waited(ctx, begun, b.clock.Now().Mono) }()
+	waiting := b.observed.flushes.enter(b, vb.id, trace.QueueFlush, b.clock.Now().Mono)
+	defer func() {
+		end := b.clock.Now().Mono
+		waiting.leave(end)
+		wait.waited(ctx, waiting.begun, end)
+	}()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

@@ -48,13 +48,16 @@ func (b *Bucket) fetch(ctx context.Context, vb *vBucket, k *Key, seqno vbucket.S
 
 // read is fetch without the clock.
 func (b *Bucket) read(ctx context.Context, vb *vBucket, k *Key, seqno vbucket.Seqno, f *fetching) error {
+	waiting := b.observed.fetches.enter(b, vb.id, trace.QueueFetch, f.begun)
 	select {
 	case b.persist.fetches <- struct{}{}:
 	case <-ctx.Done():
+		waiting.leave(b.clock.Now().Mono)
 		return ErrBusy
 	}
 	defer func() { <-b.persist.fetches }()
 	f.got = b.clock.Now().Mono
+	waiting.leave(f.got)
 	if !vb.misses(b, k, seqno) {
 		return nil // another one has fetched it while this one waited
 	}

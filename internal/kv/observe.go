@@ -2,9 +2,11 @@ package kv
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/charpoy/charpoy/internal/metrics"
+	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
@@ -16,6 +18,53 @@ type observed struct {
 	name  trace.Text // of the bucket
 	fetch metrics.Histogram
 	flush metrics.Histogram
+
+	fetches, flushes queue
+}
+
+// queue counts those who wait for their turn.
+type queue struct{ length atomic.Int64 }
+
+// turn is one who waits.
+type turn struct {
+	q     *queue
+	b     *Bucket
+	vb    vbucket.ID
+	which trace.Queue
+	begun int64 // monotonic
+}
+
+// enter begins a wait at a monotonic time.
+func (q *queue) enter(b *Bucket, vb vbucket.ID, which trace.Queue, now int64) turn {
+	n := q.length.Add(1)
+	if trace.QueueEnter.On() {
+		trace.QueueEnter.Fire(b.shard(vb), which, n)
+	}
+	return turn{q, b, vb, which, now}
+}
+
+// leave ends it at a monotonic time.
+func (t *turn) leave(now int64) {
+	n := t.q.length.Add(-1)
+	if trace.QueueLeave.On() {
+		trace.QueueLeave.Fire(t.b.shard(t.vb), t.which, n, time.Duration(now-t.begun))
+	}
+}
+
+// durableDone tells of a durable write that has ended.
+func (b *Bucket) durableDone(vb vbucket.ID, level spec.Durability, begun int64, err error) {
+	status := statusOf(err)
+	if err == ErrDurabilityAmbiguous { //nolint:errorlint // the sentinel that await returns
+		status = trace.StatusAmbiguous
+	}
+	took := time.Duration(b.clock.Now().Mono - begun)
+	local := took
+	if level == spec.Majority {
+		local = 0 // it did not wait for the disk
+	}
+	trace.DurableDone.Fire(b.shard(vb), trace.DurableDoneFields{
+		Bucket: b.observed.name, VB: uint16(vb), Level: trace.Level(level), Local: local, Dur: took, Status: status,
+	})
 }
 
 // lockWaitShown is the shortest wait for a lock that fires a probe. All of them are counted.

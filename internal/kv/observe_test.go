@@ -112,8 +112,8 @@ func TestLockWait(t *testing.T) {
 // A value that is on disk only fires cache-miss and fetch-done, and a durable write the flusher's probes; both know what they
 // waited for.
 func TestDiskProbes(t *testing.T) {
-	h := hear(t, []string{"bucket", "vb", "key", "status", "vbs", "waiters"}, trace.CacheMiss, trace.FetchDone, trace.FlushStart,
-		trace.FlushDone)
+	h := hear(t, []string{"bucket", "vb", "key", "status", "vbs", "waiters", "queue", "len", "level"}, trace.CacheHit,
+		trace.CacheMiss, trace.FetchDone, trace.FlushStart, trace.FlushDone, trace.QueueEnter, trace.QueueLeave, trace.DurableDone)
 	l := live(t, disk.NewMemory(), h.option, func(o *Options) { o.Clock = hlc.New() })
 	c := waits(t, l.clock, func(ctx context.Context) {
 		_, err := l.Set(ctx, l.now(), l.key("a"), &Write{Value: []byte(strings.Repeat("x", 500)), Level: spec.PersistToMajority})
@@ -136,6 +136,24 @@ func TestDiskProbes(t *testing.T) {
 		t.Errorf("a read of an ejected value: fetch %d", c.Stage(trace.StageFetch))
 	}
 	h.wants(t, "cache-miss bucket=p vb=0 key=a")
+	for _, line := range h.lines() {
+		if strings.HasPrefix(line, "cache-hit") {
+			t.Errorf("a read from disk is told as %q", line)
+		}
+	}
+	if _, _, err := l.Get(t.Context(), l.now(), l.key("a"), nil); err != nil {
+		t.Error(err)
+	}
+	h.wants(t, "cache-hit bucket=p vb=0 key=a")
+	for _, want := range []string{
+		"queue-enter bucket= vb= key= status= vbs= waiters= queue=flush len=1",
+		"queue-leave bucket= vb= key= status= vbs= waiters= queue=flush len=0",
+		"queue-enter bucket= vb= key= status= vbs= waiters= queue=fetch len=1",
+		"queue-leave bucket= vb= key= status= vbs= waiters= queue=fetch len=0",
+		"durable-done bucket=p vb=0 key= status=ok vbs= waiters= queue= len= level=persist_to_majority",
+	} {
+		h.wants(t, want)
+	}
 	h.wants(t, "fetch-done bucket=p vb=0 key= status=ok")
 	if d := l.DiskTimes(); d.Fetch.Count != 1 || d.Flush.Count == 0 {
 		t.Errorf("disk times: %d fetches, %d flushes", d.Fetch.Count, d.Flush.Count)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/charpoy/charpoy/internal/hlc"
+	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -47,11 +48,15 @@ func (b *Bucket) live(ctx context.Context, conf *config, at hlc.Time, k *Key) (*
 	}
 }
 
-// stored is live for a document whose value is wanted: it fetches the value if it is on disk only.
-func (b *Bucket) stored(ctx context.Context, conf *config, at hlc.Time, k *Key) (*vBucket, uint32, *header, error) {
-	for {
+// stored is live for a document whose value is wanted: it fetches the value if it is on disk only. again says that the
+// operation has been here before, so that its probe fires once.
+func (b *Bucket) stored(ctx context.Context, conf *config, at hlc.Time, k *Key, again bool) (*vBucket, uint32, *header, error) {
+	for ; ; again = true {
 		vb, i, h, err := b.live(ctx, conf, at, k)
 		if err != nil || !h.ejected() {
+			if !again && err == nil && trace.CacheHit.On() {
+				trace.CacheHit.Fire(b.shard(vb.id), b.observed.name, uint16(vb.id), trace.KeyOf(k.Name))
+			}
 			return vb, i, h, err
 		}
 		seqno := h.seqno()
@@ -84,8 +89,8 @@ func (b *Bucket) Get(ctx context.Context, at hlc.Time, k Key, dst []byte) (Meta,
 // returns; with an error it is left as it was.
 func (b *Bucket) Read(ctx context.Context, at hlc.Time, k *Key, m *Meta, dst []byte) ([]byte, error) {
 	conf := b.config.Load()
-	for {
-		vb, _, h, err := b.stored(ctx, conf, at, k)
+	for again := false; ; again = true {
+		vb, _, h, err := b.stored(ctx, conf, at, k, again)
 		if err != nil {
 			return dst, err
 		}
@@ -142,8 +147,8 @@ func (b *Bucket) GetAndTouch(ctx context.Context, at hlc.Time, k Key, expiry uin
 	if b.window.Load() > conf.window {
 		b.relieve(conf)
 	}
-	for {
-		vb, i, h, err := b.stored(ctx, conf, at, &k)
+	for again := false; ; again = true {
+		vb, i, h, err := b.stored(ctx, conf, at, &k, again)
 		if err != nil {
 			return Meta{}, dst, err
 		}
@@ -179,8 +184,8 @@ func (b *Bucket) GetAndTouch(ctx context.Context, at hlc.Time, k Key, expiry uin
 // only mutations that carry it, and Unlock, succeed until then. ErrNotFound, ErrLocked.
 func (b *Bucket) GetAndLock(ctx context.Context, at hlc.Time, k Key, seconds uint32, dst []byte) (Meta, []byte, error) {
 	conf := b.config.Load()
-	for {
-		vb, _, h, err := b.stored(ctx, conf, at, &k)
+	for again := false; ; again = true {
+		vb, _, h, err := b.stored(ctx, conf, at, &k, again)
 		if err != nil {
 			return Meta{}, dst, err
 		}

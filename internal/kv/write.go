@@ -202,7 +202,7 @@ func (b *Bucket) finish(ctx context.Context, vb *vBucket, done Written, err erro
 		return Written{}, err
 	}
 	notify(cursors, vb.id)
-	if level > spec.Majority {
+	if level != 0 {
 		return done, b.await(ctx, vb, &done, level, w.Timeout)
 	}
 	return done, nil
@@ -272,7 +272,7 @@ func (b *Bucket) Touch(ctx context.Context, at hlc.Time, k Key, w *Write) (Writt
 		b.relieve(conf)
 	}
 	// The value is needed in a persistent bucket: the flusher writes whole documents.
-	vb, i, h, err := b.stored(ctx, conf, at, &k)
+	vb, i, h, err := b.stored(ctx, conf, at, &k, false)
 	if err != nil {
 		return Written{}, err
 	}

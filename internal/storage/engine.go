@@ -90,6 +90,7 @@ func (db *DB) listener() *pebble.EventListener {
 		},
 		CompactionEnd: func(i pebble.CompactionInfo) {
 			logger.Debug("compaction ended", "took", i.TotalDuration, "reason", i.Reason, "error", i.Err)
+			db.compacted(&i)
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			db.stalls.Add(1)
@@ -100,7 +101,7 @@ func (db *DB) listener() *pebble.EventListener {
 			}
 		},
 		WriteStallEnd: func() {
-			db.observed.stallEnds()
+			db.observed.stallEnds(db.shard)
 			if events.Stall != nil {
 				events.Stall("")
 			}

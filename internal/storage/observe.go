@@ -10,6 +10,7 @@ import (
 	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/metrics"
 	"github.com/charpoy/charpoy/internal/trace"
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // observed is what the store knows of the disk below: how long writes and syncs take by kind of file, how much goes through,
@@ -154,10 +155,38 @@ func (o *observed) stallBegins(reason string) {
 	o.stallBegun.Store(max(1, int64(time.Since(o.opened))))
 }
 
-func (o *observed) stallEnds() {
-	if begun := o.stallBegun.Swap(0); begun != 0 {
-		o.stallNanos[o.stallWhy.Load()].Add(int64(time.Since(o.opened)) - begun)
+func (o *observed) stallEnds(shard *trace.Shard) {
+	begun := o.stallBegun.Swap(0)
+	if begun == 0 {
+		return
 	}
+	why, took := o.stallWhy.Load(), int64(time.Since(o.opened))-begun
+	o.stallNanos[why].Add(took)
+	if trace.StoreStall.On() {
+		trace.StoreStall.Fire(shard, trace.Stall(why+1), time.Duration(took)) // both lists are in the same order
+	}
+}
+
+// compacted tells of a compaction that has ended.
+func (db *DB) compacted(i *pebble.CompactionInfo) {
+	if !trace.CompactDone.On() {
+		return
+	}
+	size := func(tables []pebble.TableInfo) (n int64) {
+		for t := range tables {
+			n += int64(tables[t].Size)
+		}
+		return n
+	}
+	in := int64(0)
+	for l := range i.Input {
+		in += size(i.Input[l].Tables)
+	}
+	status := trace.StatusOK
+	if i.Err != nil {
+		status = trace.StatusFailed
+	}
+	trace.CompactDone.Fire(db.shard, int64(i.Output.Level), in, size(i.Output.Tables), i.TotalDuration, status)
 }
 
 // FileStats is what went to one kind of file.

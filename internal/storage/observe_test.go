@@ -5,9 +5,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/charpoy/charpoy/internal/disk"
 	"github.com/charpoy/charpoy/internal/trace"
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // heard collects records as text. Sinks run on the goroutines that fire.
@@ -93,15 +95,44 @@ func TestKindsOfFiles(t *testing.T) {
 
 // Time in which the engine holds up writes is counted by reason.
 func TestStallTime(t *testing.T) {
+	node, stalls := trace.NewNode(), []string{}
+	defer node.Subscribe(func(r *trace.Record) { stalls = append(stalls, r.Text("reason", nil)) }, trace.StoreStall)()
 	db := open(t, disk.NewMemory())
-	o := &db.observed
+	o, shard := &db.observed, node.Shard(0)
 	o.stallBegins("memtable count limit reached")
-	o.stallEnds()
-	o.stallEnds() // twice is once
+	o.stallEnds(shard)
+	o.stallEnds(shard) // twice is once
 	o.stallBegins("L0 file count limit exceeded")
-	o.stallEnds()
+	o.stallEnds(shard)
+	if trace.Enabled && !slices.Equal(stalls, []string{"memtables", "level0"}) {
+		t.Errorf("told %q", stalls)
+	}
 	s := db.DiskStats().StallSeconds
 	if s["memtables"] <= 0 || s["level0"] <= 0 || s["other"] != 0 {
 		t.Errorf("stalls %v", s)
+	}
+}
+
+// A compaction is told with what it has read and written.
+func TestCompactionProbe(t *testing.T) {
+	if !trace.Enabled {
+		t.Skip("probes are compiled out")
+	}
+	node := trace.NewNode()
+	var told []int64
+	defer node.Subscribe(func(r *trace.Record) {
+		told = append(told, r.Value("level"), r.Value("in"), r.Value("out"), r.Value("dur"))
+	}, trace.CompactDone)()
+	db, err := Open(Options{Dir: "data", FS: disk.NewMemory(), Trace: node})
+	must(t, err)
+	defer db.Close()
+	table := func(size uint64) pebble.TableInfo { return pebble.TableInfo{Size: size} }
+	db.compacted(&pebble.CompactionInfo{
+		Input:         []pebble.LevelInfo{{Level: 0, Tables: []pebble.TableInfo{table(10), table(20)}}, {Level: 5, Tables: []pebble.TableInfo{table(30)}}},
+		Output:        pebble.LevelInfo{Level: 5, Tables: []pebble.TableInfo{table(50)}},
+		TotalDuration: time.Millisecond,
+	})
+	if !slices.Equal(told, []int64{5, 60, 50, int64(time.Millisecond)}) {
+		t.Errorf("told %v", told)
 	}
 }

@@ -39,6 +39,8 @@ var enumerations = []Enumeration{
 	{"mech", "Mech", "Ways to log in.", []string{
 		"PLAIN", "SCRAM-SHA1", "SCRAM-SHA256", "SCRAM-SHA512", "certificate", "basic", "token", "other",
 	}},
+	{"queue", "Queue", "Queues.", []string{"reply", "flush", "fetch", "dcp", "index", "compact", "http"}},
+	{"stall", "Stall", "Why the store holds writes up.", []string{"memtables", "level0", "other"}},
 	{"route", "Route", "Groups of HTTP requests.", []string{
 		"root", "pools", "pool", "config", "tasks", "certificate", "stream", "buckets", "bucket", "flush", "scopes", "ddocs", "stats",
 		"doc", "rbac", "password", "whoami", "metrics", "health", "slow", "debug", "other",

@@ -5,10 +5,10 @@ package trace
 import "time"
 
 // TableHash names the tables: two processes with the same hash have the same probes.
-const TableHash = "8dd6cf6b06f34806"
+const TableHash = "580ec6ae6d398a71"
 
 // NumProbes is the number of probes.
-const NumProbes = 26
+const NumProbes = 32
 
 // Op is an enumeration of the table: operations of clients, by name.
 type Op uint8
@@ -426,6 +426,58 @@ func (v Mech) String() string { return nameOf(mechNames, uint8(v)) }
 func MechNamed(name string) (Mech, bool) {
 	v, ok := valueOf(mechNames, name)
 	return Mech(v), ok
+}
+
+// Queue is an enumeration of the table: queues.
+type Queue uint8
+
+// The values of Queue; 0 is none of them.
+const (
+	QueueReply   Queue = 1
+	QueueFlush   Queue = 2
+	QueueFetch   Queue = 3
+	QueueDcp     Queue = 4
+	QueueIndex   Queue = 5
+	QueueCompact Queue = 6
+	QueueHTTP    Queue = 7
+)
+
+// NumQueue is one more than the highest Queue.
+const NumQueue = 8
+
+var queueNames = enumeration("queue").Values
+
+// String gives the name, empty for none.
+func (v Queue) String() string { return nameOf(queueNames, uint8(v)) }
+
+// QueueNamed finds a value of Queue by name.
+func QueueNamed(name string) (Queue, bool) {
+	v, ok := valueOf(queueNames, name)
+	return Queue(v), ok
+}
+
+// Stall is an enumeration of the table: why the store holds writes up.
+type Stall uint8
+
+// The values of Stall; 0 is none of them.
+const (
+	StallMemtables Stall = 1
+	StallLevel0    Stall = 2
+	StallOther     Stall = 3
+)
+
+// NumStall is one more than the highest Stall.
+const NumStall = 4
+
+var stallNames = enumeration("stall").Values
+
+// String gives the name, empty for none.
+func (v Stall) String() string { return nameOf(stallNames, uint8(v)) }
+
+// StallNamed finds a value of Stall by name.
+func StallNamed(name string) (Stall, bool) {
+	v, ok := valueOf(stallNames, name)
+	return Stall(v), ok
 }
 
 // Route is an enumeration of the table: groups of HTTP requests.
@@ -1235,5 +1287,162 @@ func (MetaWriteProbe) Fire(sh *Shard, dur time.Duration, bytes int64, status Sta
 	r.Values[0] = int64(dur)
 	r.Values[1] = bytes
 	r.Values[2] = int64(status)
+	sh.end()
+}
+
+// CacheHitProbe is the type of CacheHit.
+type CacheHitProbe ID
+
+// CacheHit is the probe cache-hit: a read found the value in memory.
+const CacheHit CacheHitProbe = 26
+
+// ID gives the probe's number.
+func (CacheHitProbe) ID() ID { return 26 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (CacheHitProbe) On() bool { return Enabled && gates[26].Load() != 0 }
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (CacheHitProbe) Fire(sh *Shard, bucket Text, vb uint16, key Key) {
+	r := sh.begin(26)
+	if r == nil {
+		return
+	}
+	r.Values[0] = int64(bucket)
+	r.Values[1] = int64(vb)
+	r.Key = key
+	sh.end()
+}
+
+// QueueEnterProbe is the type of QueueEnter.
+type QueueEnterProbe ID
+
+// QueueEnter is the probe queue-enter: something has to wait for its turn.
+const QueueEnter QueueEnterProbe = 27
+
+// ID gives the probe's number.
+func (QueueEnterProbe) ID() ID { return 27 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (QueueEnterProbe) On() bool { return Enabled && gates[27].Load() != 0 }
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (QueueEnterProbe) Fire(sh *Shard, queue Queue, len int64) {
+	r := sh.begin(27)
+	if r == nil {
+		return
+	}
+	r.Values[0] = int64(queue)
+	r.Values[1] = len
+	sh.end()
+}
+
+// QueueLeaveProbe is the type of QueueLeave.
+type QueueLeaveProbe ID
+
+// QueueLeave is the probe queue-leave: its turn has come, or it has given up.
+const QueueLeave QueueLeaveProbe = 28
+
+// ID gives the probe's number.
+func (QueueLeaveProbe) ID() ID { return 28 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (QueueLeaveProbe) On() bool { return Enabled && gates[28].Load() != 0 }
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (QueueLeaveProbe) Fire(sh *Shard, queue Queue, len int64, wait time.Duration) {
+	r := sh.begin(28)
+	if r == nil {
+		return
+	}
+	r.Values[0] = int64(queue)
+	r.Values[1] = len
+	r.Values[2] = int64(wait)
+	sh.end()
+}
+
+// DurableDoneProbe is the type of DurableDone.
+type DurableDoneProbe ID
+
+// DurableDone is the probe durable-done: a durable write has reached its level, or has not.
+const DurableDone DurableDoneProbe = 29
+
+// ID gives the probe's number.
+func (DurableDoneProbe) ID() ID { return 29 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (DurableDoneProbe) On() bool { return Enabled && gates[29].Load() != 0 }
+
+// DurableDoneFields are the fields of DurableDone.
+type DurableDoneFields struct {
+	Bucket Text          // Name of the bucket.
+	VB     uint16        // vBucket id.
+	Level  Level         // Level of durability.
+	Local  time.Duration // Until this node had it on disk.
+	Dur    time.Duration // Since the write was applied.
+	Status Status        // How it ended.
+}
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (DurableDoneProbe) Fire(sh *Shard, f DurableDoneFields) {
+	r := sh.begin(29)
+	if r == nil {
+		return
+	}
+	r.Values[0] = int64(f.Bucket)
+	r.Values[1] = int64(f.VB)
+	r.Values[2] = int64(f.Level)
+	r.Values[3] = int64(f.Local)
+	r.Values[4] = int64(f.Dur)
+	r.Values[5] = int64(f.Status)
+	sh.end()
+}
+
+// CompactDoneProbe is the type of CompactDone.
+type CompactDoneProbe ID
+
+// CompactDone is the probe compact-done: a compaction of the store ended.
+const CompactDone CompactDoneProbe = 30
+
+// ID gives the probe's number.
+func (CompactDoneProbe) ID() ID { return 30 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (CompactDoneProbe) On() bool { return Enabled && gates[30].Load() != 0 }
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (CompactDoneProbe) Fire(sh *Shard, level int64, in int64, out int64, dur time.Duration, status Status) {
+	r := sh.begin(30)
+	if r == nil {
+		return
+	}
+	r.Values[0] = level
+	r.Values[1] = in
+	r.Values[2] = out
+	r.Values[3] = int64(dur)
+	r.Values[4] = int64(status)
+	sh.end()
+}
+
+// StoreStallProbe is the type of StoreStall.
+type StoreStallProbe ID
+
+// StoreStall is the probe store-stall: the store has let writes go on that it had held up.
+const StoreStall StoreStallProbe = 31
+
+// ID gives the probe's number.
+func (StoreStallProbe) ID() ID { return 31 }
+
+// On reports whether somebody may want the probe. It is one load.
+func (StoreStallProbe) On() bool { return Enabled && gates[31].Load() != 0 }
+
+// Fire hands a record to whoever of the shard's node wants it. Call it if On.
+func (StoreStallProbe) Fire(sh *Shard, reason Stall, dur time.Duration) {
+	r := sh.begin(31)
+	if r == nil {
+		return
+	}
+	r.Values[0] = int64(reason)
+	r.Values[1] = int64(dur)
 	sh.end()
 }

@@ -153,4 +153,27 @@ var probes = []Probe{
 	{"meta-write", "The cluster's state was written.", Cold, since, []Field{
 		dur("Time taken."), size("Bytes written."), enum("status", "status", "How it ended."),
 	}},
+	{"cache-hit", "A read found the value in memory.", Hot, since, []Field{bucket(), vb(), keyField()}},
+	{"queue-enter", "Something has to wait for its turn.", Hot, since, []Field{
+		enum("queue", "queue", "Which queue."), num("len", "Length of the queue with it."),
+	}},
+	{"queue-leave", "Its turn has come, or it has given up.", Hot, since, []Field{
+		enum("queue", "queue", "Which queue."), num("len", "Length of the queue without it."),
+		{Name: "wait", Type: TypeDur, Help: "Time waited.", USDT: true},
+	}},
+	{"durable-done", "A durable write has reached its level, or has not.", Warm, since, []Field{
+		bucket(), vb(),
+		{Name: "level", Type: TypeEnum, Enum: "level", Help: "Level of durability."},
+		{Name: "local", Type: TypeDur, Help: "Until this node had it on disk.", USDT: true},
+		dur("Since the write was applied."), enum("status", "status", "How it ended."),
+	}},
+	{"compact-done", "A compaction of the store ended.", Cold, since, []Field{
+		num("level", "Level that it wrote to."),
+		{Name: "in", Type: TypeBytes, Help: "Bytes read."},
+		{Name: "out", Type: TypeBytes, Help: "Bytes written."},
+		dur("Time taken."), enum("status", "status", "How it ended."),
+	}},
+	{"store-stall", "The store has let writes go on that it had held up.", Cold, since, []Field{
+		enum("reason", "stall", "Why it had."), dur("Time that writes were held up."),
+	}},
 }
