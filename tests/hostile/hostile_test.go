@@ -58,7 +58,7 @@ func TestHostileClients(t *testing.T) {
 }
 
 func attack(t *testing.T, bound int64, flags ...string) {
-	files(t, idleCount+4000)
+	idles := idle(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	binary, err := server.Build(ctx, "../..", t.TempDir(), flags...)
@@ -77,7 +77,7 @@ func attack(t *testing.T, bound int64, flags ...string) {
 			t.Logf("the server wrote:\n%s", process.Log())
 		}
 	})
-	s := &target{process, ctx}
+	s := &target{process, ctx, idles}
 	before := s.memory(t, "VmRSS")
 
 	working, stop := context.WithCancel(ctx)
@@ -298,15 +298,18 @@ func hugeHTTP(t *testing.T, s *target) {
 	}
 }
 
-const idleCount = 10_000
+const (
+	idleCount  = 10_000
+	otherFiles = 4000 // open at most for everything else
+)
 
-// idleConnections opens 10 000 connections that have logged in and are silent, and uses one of them at the end.
+// idleConnections opens 10 000 connections that have logged in and are silent, and uses some of them at the end.
 func idleConnections(t *testing.T, s *target) {
-	all := make([]*attacker, idleCount)
+	all := make([]*attacker, s.idles)
 	for i := range all {
 		all[i] = s.enter(t)
 	}
-	for _, i := range []int{0, idleCount / 2, idleCount - 1} {
+	for _, i := range []int{0, len(all) / 2, len(all) - 1} {
 		all[i].send(mcbp.Frame{Opcode: mcbp.OpNoop})
 		all[i].want(mcbp.StatusSuccess)
 	}
