@@ -3,14 +3,10 @@ package mcserver
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"runtime/debug"
 
 	"github.com/charpoy/charpoy/internal/docid"
 	"github.com/charpoy/charpoy/internal/mcbp"
 	"github.com/charpoy/charpoy/internal/mctext"
-	"github.com/charpoy/charpoy/internal/trace"
 	"github.com/charpoy/charpoy/internal/vbucket"
 )
 
@@ -136,17 +132,13 @@ func (c *conn) processClassic(ctx context.Context, w *work, in []byte) (used int
 	p := w.plain
 	err := c.parseClassic(p, in)
 	if p.count == 0 {
-		return 0, c.afterClassic(err)
+		return 0, c.afterBatch(err)
 	}
 	w.count = p.count
-	w.at = c.server.clock.Now()
-	w.begun = w.at.Mono
-	w.stamped = 0
-	c.traced.batch.Begin(w.begun, c.in.since)
-	c.in.since = 0
+	c.beginBatch(w)
 	absent := c.enterBucket()
 	c.touchClassic(w)
-	gone := c.session.bucketGone()
+	gone, single := c.session.bucketGone(), timesEach(p.count)
 	for i := range p.count {
 		q := &p.frames[i]
 		if len(w.out) > 0 && (len(w.out) >= writeAt || c.classicMayWait(q)) {
@@ -157,39 +149,22 @@ func (c *conn) processClassic(ctx context.Context, w *work, in []byte) (used int
 		next := c.runClassic(ctx, w, q, absent)
 		c.face.skip = q.skip
 		if next != goOn || gone && c.session.bucketGone() {
-			c.settleText(w)
+			c.settleNow(w)
 			return used, hangUp
 		}
-		if p.count <= stampEach || trace.OpByOp() {
-			c.settleText(w)
+		if single {
+			c.settleNow(w)
 		}
 	}
-	c.settleText(w)
-	return used, c.afterClassic(err)
-}
-
-// afterClassic decides what follows a batch, from the reason for which parseClassic ended it.
-func (c *conn) afterClassic(err error) verdict {
-	switch {
-	case err == nil:
-		return goOn
-	case errors.Is(err, mcbp.ErrIncomplete):
-		return needInput
-	}
-	c.traced.why = trace.CloseReasonProtocol
-	c.logMalformed(err)
-	return hangUp
+	c.settleNow(w)
+	return used, c.afterBatch(err)
 }
 
 // parseClassic is the first pass: it decodes a batch and finds what is wrong with each request by itself. The batch ends behind
 // a request that changes what later input means.
 func (c *conn) parseClassic(p *plainWork, in []byte) (err error) {
 	p.count = 0
-	defer func() {
-		if r := recover(); r != nil { // nothing is locked here, so nothing but this connection can be damaged
-			err = fmt.Errorf("%w: %v\n%s", errParse, r, debug.Stack())
-		}
-	}()
+	defer recoverParse(&err)
 	c.face.need = 0
 	for p.count < maxBatch {
 		q := &p.frames[p.count]

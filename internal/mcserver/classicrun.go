@@ -78,15 +78,7 @@ func (c *conn) executeClassic(ctx context.Context, w *work, q *classicRequest, a
 func (c *conn) executeClassicIntercepted(ctx context.Context, w *work, q *classicRequest, absent error) error {
 	o := c.describe(&q.request)
 	o.Document = q.key >= 0
-	w.seen = o
-	c.server.options.Interceptor.Begin(ctx, o)
-	switch {
-	case o.Injected.Runs():
-		return c.executeClassic(ctx, w, q, absent)
-	case o.Injected.Status != 0:
-		return &faultError{status: mcbp.Status(o.Injected.Status), context: "This error was injected by a test"}
-	}
-	return errCut
+	return c.intercept(ctx, w, o, func() error { return c.executeClassic(ctx, w, q, absent) })
 }
 
 // classicMalformed answers a request that is wrong by itself.

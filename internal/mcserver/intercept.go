@@ -19,16 +19,25 @@ func (c *conn) executeIntercepted(ctx context.Context, w *work, q *request) erro
 	if q.op == nil {
 		return c.execute(ctx, w, q)
 	}
-	o := c.describe(q)
+	return c.intercept(ctx, w, c.describe(q), func() error { return c.execute(ctx, w, q) })
+}
+
+// intercept tells the interceptor of a request and runs it, unless something else is to happen.
+func (c *conn) intercept(ctx context.Context, w *work, o *fault.Operation, run func() error) error {
 	w.seen = o
 	c.server.options.Interceptor.Begin(ctx, o)
 	switch {
 	case o.Injected.Runs():
-		return c.execute(ctx, w, q)
+		return run()
 	case o.Injected.Status != 0:
-		return &faultError{status: mcbp.Status(o.Injected.Status), context: "This error was injected by a test"}
+		return injected(o)
 	}
 	return errCut
+}
+
+// injected is the error that the interceptor wants an operation to end with.
+func injected(o *fault.Operation) error {
+	return &faultError{status: mcbp.Status(o.Injected.Status), context: "This error was injected by a test"}
 }
 
 // intercepted tells the interceptor how a request ended whose reply begins at mark, takes the reply away if it is not to be

@@ -16,6 +16,14 @@ import (
 // errParse stands for a panic in code that only looks at bytes.
 var errParse = errors.New("panic while parsing")
 
+// recoverParse makes a panic of the code that only looks at bytes an error. It is deferred: nothing is locked there, so nothing
+// but the connection can be damaged.
+func recoverParse(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v\n%s", errParse, p, debug.Stack())
+	}
+}
+
 // process decodes up to maxBatch requests from in, runs them in order and appends their replies to w.out. It returns how
 // many bytes of in are done with, and what should happen next. It does no I/O on the socket; operations that wait for the
 // disk or for other copies do wait, and end early with ctx.
@@ -25,15 +33,10 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 	if w.count == 0 {
 		return 0, c.afterBatch(err)
 	}
-	w.at = c.server.clock.Now()
-	w.begun = w.at.Mono
-	w.stamped = 0
-	c.traced.batch.Begin(w.begun, c.in.since)
-	c.in.since = 0
+	c.beginBatch(w)
 	c.touch(w)
 	gone := s.bucketGone()
-	// What probes want is looked up once a batch, not once a request.
-	single, starts := w.count <= stampEach || trace.OpByOp(), trace.OpStart.On()
+	single, starts := timesEach(w.count), trace.OpStart.On()
 	w.usual = !gone && c.usual()
 	for i := range w.count {
 		q := &w.requests[i]
@@ -51,14 +54,10 @@ func (c *conn) process(ctx context.Context, w *work, in []byte) (used int, next 
 			return used, hangUp
 		}
 		if single || c.mayWait(q) {
-			w.at = c.server.clock.Now()
-			c.settle(w)
+			c.settleNow(w)
 		}
 	}
-	if w.stamped > 0 {
-		w.at = c.server.clock.Now()
-		c.settle(w)
-	}
+	c.settleNow(w)
 	c.brake(ctx, w)
 	return used, c.afterBatch(err)
 }
@@ -98,6 +97,19 @@ func (w *work) mutates() bool {
 	return false
 }
 
+// beginBatch takes the time at which the requests of a batch have arrived.
+func (c *conn) beginBatch(w *work) {
+	w.at = c.server.clock.Now()
+	w.begun = w.at.Mono
+	w.stamped = 0
+	c.traced.batch.Begin(w.begun, c.in.since)
+	c.in.since = 0
+}
+
+// timesEach reports whether each of n requests is to be timed by itself. It is asked once a batch: what probes want is not
+// looked up for each request.
+func timesEach(n int) bool { return n <= stampEach || trace.OpByOp() }
+
 // stampEach is the largest batch whose requests are timed one by one. In larger ones all share the time of the batch: a
 // clock read would be a noticeable part of each request's cost there (observability.md 6.1).
 const stampEach = 4
@@ -120,11 +132,7 @@ func (c *conn) afterBatch(err error) verdict {
 // otherwise: ErrIncomplete when no whole frame is left, or what makes the connection unusable.
 func (c *conn) parse(w *work, in []byte) (err error) {
 	w.count = 0
-	defer func() {
-		if p := recover(); p != nil { // nothing is locked here, so nothing but this connection can be damaged
-			err = fmt.Errorf("%w: %v\n%s", errParse, p, debug.Stack())
-		}
-	}()
+	defer recoverParse(&err)
 	for w.count < maxBatch {
 		q := &w.requests[w.count]
 		n, err := q.Decode(in)
@@ -166,10 +174,7 @@ func (c *conn) bound(in []byte, err error) error {
 // check does steps 2 to 10 and the form of 12 of wire.md 3.5: all that the bytes of a request alone decide.
 func (c *conn) check(q *request) (mcbp.Status, string) {
 	s := &c.session
-	q.key.Name, q.key.Coll = nil, 0 // of the last request in this place, maybe of another connection
-	if q.extra {
-		q.infos, q.extra = mcbp.RequestInfos{}, false
-	}
+	q.forget()
 	if q.op == nil {
 		return mcbp.StatusUnknownCommand, ""
 	}
@@ -233,6 +238,14 @@ func (c *conn) mayWait(q *request) bool {
 		return true // hashing passwords is slow on purpose
 	}
 	return false
+}
+
+// settleNow settles the requests that have been run since the last time, if there are any.
+func (c *conn) settleNow(w *work) {
+	if w.stamped > 0 {
+		w.at = c.server.clock.Now()
+		c.settle(w)
+	}
 }
 
 // settle writes the time since the batch arrived into the replies that wait for it, and counts their requests.

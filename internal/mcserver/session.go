@@ -138,14 +138,22 @@ func (s *session) refresh(dir *auth.Directory) {
 	s.stale = err != nil
 }
 
+// renew brings the session's rights up to date, if anything has changed since. auth.ErrStale: the user is gone.
+func (s *session) renew(dir *auth.Directory) error {
+	if s.access.Version() != dir.Version() {
+		s.refresh(dir)
+	}
+	if s.stale {
+		return auth.ErrStale
+	}
+	return nil
+}
+
 // rights gives the rights under which q runs. The directory may have changed since the last request.
 func (c *conn) rights(q *request) (*auth.Access, error) {
 	s := &c.session
-	if s.access.Version() != c.server.auth.Version() {
-		s.refresh(c.server.auth)
-	}
-	if s.stale {
-		return nil, auth.ErrStale
+	if err := s.renew(c.server.auth); err != nil {
+		return nil, err
 	}
 	if len(q.infos.Impersonate) == 0 {
 		return &s.access, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
 
 	"github.com/charpoy/charpoy/internal/auth"
 	"github.com/charpoy/charpoy/internal/docid"
@@ -202,16 +201,13 @@ func (c *conn) processText(ctx context.Context, w *work, in []byte) (used int, n
 	if p.count == 0 {
 		return 0, c.afterText(p, err)
 	}
-	w.at = c.server.clock.Now()
-	w.begun = w.at.Mono
-	w.stamped = 0
-	c.traced.batch.Begin(w.begun, c.in.since)
-	c.in.since = 0
+	c.beginBatch(w)
 	absent := c.enterBucket()
 	gone := c.session.bucketGone()
 	p.next, p.rest, p.failed = 0, nil, -1
 	for p.next < p.count {
 		n := c.gather(w, in)
+		single := timesEach(n)
 		w.count += n
 		for i := range n {
 			u := &p.units[i]
@@ -226,17 +222,17 @@ func (c *conn) processText(ctx context.Context, w *work, in []byte) (used int, n
 			next := c.runUnit(ctx, w, u, absent)
 			used += c.done(p, u)
 			if next != goOn || gone && c.session.bucketGone() {
-				c.settleText(w)
+				c.settleNow(w)
 				if next == goOn {
 					next = hangUp
 				}
 				return used, next
 			}
-			if n <= stampEach || trace.OpByOp() {
-				c.settleText(w)
+			if single {
+				c.settleNow(w)
 			}
 		}
-		c.settleText(w)
+		c.settleNow(w)
 		if p.failed == p.next { // none of its keys is looked at any more
 			used += p.sizes[p.next]
 			c.face.list.left = 0
@@ -255,13 +251,6 @@ func (c *conn) done(p *plainWork, u *unit) int {
 	return p.sizes[u.command]
 }
 
-func (c *conn) settleText(w *work) {
-	if w.stamped > 0 {
-		w.at = c.server.clock.Now()
-		c.settle(w)
-	}
-}
-
 // pause prepares for going on with unit u in the next call, and returns how much input is done with until then.
 func (c *conn) pause(p *plainWork, u *unit, used int) int {
 	if u.first {
@@ -275,27 +264,18 @@ func (c *conn) pause(p *plainWork, u *unit, used int) int {
 
 // afterText decides what follows a batch, from the reason for which parseText ended it.
 func (c *conn) afterText(p *plainWork, err error) verdict {
-	switch {
-	case err == nil:
-		return goOn
-	case errors.Is(err, mctext.ErrIncomplete):
+	if errors.Is(err, mctext.ErrIncomplete) {
 		c.face.need, c.face.scanned = p.need, p.scanned
 		return needInput
 	}
-	c.traced.why = trace.CloseReasonProtocol
-	c.logMalformed(err)
-	return hangUp
+	return c.afterBatch(err)
 }
 
 // parseText is the first pass: it decodes commands until there are keys for a whole touch pass. The batch ends behind a command
 // that changes what later input means.
 func (c *conn) parseText(p *plainWork, in []byte) (err error) {
 	p.count = 0
-	defer func() {
-		if r := recover(); r != nil { // nothing is locked here, so nothing but this connection can be damaged
-			err = fmt.Errorf("%w: %v\n%s", errParse, r, debug.Stack())
-		}
-	}()
+	defer recoverParse(&err)
 	most, stranger := c.server.options.MemcachedItemSize, c.session.identity == nil
 	if stranger {
 		most = maxLogin

@@ -46,7 +46,8 @@ func (c *conn) runUnit(ctx context.Context, w *work, u *unit, absent error) verd
 		w.out = w.out[:mark]
 	}
 	q := &w.requests[w.stamped]
-	*q = request{}
+	q.forget()
+	q.VB, q.Opaque, q.size = 0, 0, 0
 	if k != nil {
 		q.VB, q.key = uint16(k.VB), *k
 	}
@@ -120,7 +121,7 @@ func (c *conn) executeTextIntercepted(ctx context.Context, w *work, u *unit, k *
 			status = mcbp.StatusNotFound
 		}
 	case o.Injected.Status != 0:
-		err = &faultError{status: mcbp.Status(o.Injected.Status), context: "This error was injected by a test"}
+		err = injected(o)
 	default:
 		class = refused
 	}
@@ -142,11 +143,8 @@ func (c *conn) executeTextIntercepted(ctx context.Context, w *work, u *unit, k *
 func (c *conn) mayPlain(need mcbp.Need) error {
 	s := &c.session
 	if !s.builtin {
-		if s.access.Version() != c.server.auth.Version() {
-			s.refresh(c.server.auth)
-		}
-		if s.stale {
-			return auth.ErrStale
+		if err := s.renew(c.server.auth); err != nil {
+			return err
 		}
 	}
 	if !allowed(&s.access, need) {

@@ -25,6 +25,14 @@ type request struct {
 	text  string      // its context
 }
 
+// forget drops what the last request in this place has left, which may have been another connection's.
+func (q *request) forget() {
+	q.key.Name, q.key.Coll = nil, 0
+	if q.extra {
+		q.infos, q.extra = mcbp.RequestInfos{}, false
+	}
+}
+
 // work is the memory for processing: a batch of requests and their replies. It belongs to one connection at a time.
 type work struct {
 	requests [maxBatch]request
