@@ -153,15 +153,15 @@ func codec(p Protocol, w *Workload) (*maker, replies) {
 	case BinaryQuiet:
 		return newBinaryMaker(w, true), quietReplies{}
 	case Meta:
-		return newMaker(w, metaRequest), metaReplies{}
+		return newMaker(w, metaRequest), lineReplies(takeMeta)
 	case ASCII:
-		return newMaker(w, asciiRequest), asciiReplies{}
+		return newMaker(w, asciiRequest), lineReplies(takeASCII)
 	case ASCIIMulti:
 		m := newMaker(w, asciiRequest)
 		m.join = len("get")
-		return m, multiReplies{}
+		return m, lineReplies(takeMulti)
 	case RESP:
-		return newMaker(w, respRequest), respReplies{}
+		return newMaker(w, respRequest), lineReplies(takeRESP)
 	case Binary:
 	}
 	return newBinaryMaker(w, false), binaryReplies{}

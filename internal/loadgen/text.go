@@ -69,6 +69,26 @@ func (s *stream) body(buf []byte, p, n int) (next int, ok bool, err error) {
 	return end, true, nil
 }
 
+// lineReplies are the replies of a protocol that begin with a line. It takes the line that ends before next, with the body behind
+// it if there is one, and counts it. It returns where that ends; ok = false if the body is wanted and not there yet.
+type lineReplies func(s *stream, buf, text []byte, next int) (end int, ok bool, err error)
+
+func (take lineReplies) scan(s *stream, buf []byte) (int, error) {
+	p := min(s.skip, len(buf))
+	s.skip -= p
+	for (s.next < len(s.batch) || s.text == textEnd) && s.skip == 0 {
+		text, next, ok, err := line(buf, p)
+		if err != nil || !ok {
+			return p, err
+		}
+		if next, ok, err = take(s, buf, text, next); err != nil || !ok {
+			return p, err
+		}
+		p = next
+	}
+	return p, nil
+}
+
 // wants reports an error unless the reply belongs to a request of that action.
 func (s *stream) wants(do action, text []byte) error {
 	if s.batch[s.next].action() != do {
@@ -93,86 +113,64 @@ func asciiRequest(do action, _ []byte, v *value) request {
 	return request{before: "get ", after: "\r\n"}
 }
 
-// asciiReplies are those of memcached's ASCII protocol.
-type asciiReplies struct{}
-
-func (asciiReplies) scan(s *stream, buf []byte) (int, error) {
-	p := min(s.skip, len(buf))
-	s.skip -= p
-	for s.next < len(s.batch) && s.skip == 0 {
-		text, next, ok, err := line(buf, p)
-		if err != nil || !ok {
-			return p, err
+// takeASCII takes a line of memcached's ASCII protocol.
+func takeASCII(s *stream, buf, text []byte, next int) (end int, ok bool, err error) {
+	if s.text == textReply && bytes.HasPrefix(text, []byte("VALUE ")) {
+		if err := s.wants(actionGet, text); err != nil {
+			return 0, false, err
 		}
-		if s.text == textReply && bytes.HasPrefix(text, []byte("VALUE ")) {
-			if err := s.wants(actionGet, text); err != nil {
-				return p, err
-			}
-			n, err := length(text[bytes.LastIndexByte(text, ' ')+1:])
-			if err != nil {
-				return p, err
-			}
-			next, ok, err := s.body(buf, next, n)
-			if err != nil || !ok {
-				return p, err
-			}
-			s.text, p = textEnd, next
-			continue
+		if end, ok, err = s.value(buf, text, next); err == nil && ok {
+			s.text = textEnd
 		}
-		if err := s.takeASCII(text); err != nil {
-			return p, err
-		}
-		s.text, p = textReply, next
-		s.next++
+		return end, ok, err
 	}
-	return p, nil
+	if err := s.endASCII(text); err != nil {
+		return 0, false, err
+	}
+	s.text = textReply
+	s.next++
+	return next, true, nil
 }
 
-// multiReplies are those of the ASCII protocol when GETs that follow each other were sent as one command: one END for all of
-// them, and nothing for keys that are missing.
-type multiReplies struct{}
+// value takes the body behind a line VALUE.
+func (s *stream) value(buf, text []byte, next int) (end int, ok bool, err error) {
+	n, err := length(text[bytes.LastIndexByte(text, ' ')+1:])
+	if err != nil {
+		return 0, false, err
+	}
+	return s.body(buf, next, n)
+}
 
-func (multiReplies) scan(s *stream, buf []byte) (int, error) {
-	p := min(s.skip, len(buf))
-	s.skip -= p
-	for (s.next < len(s.batch) || s.text == textEnd) && s.skip == 0 {
-		text, next, ok, err := line(buf, p)
-		if err != nil || !ok {
-			return p, err
+// takeMulti takes a line of the ASCII protocol when GETs that follow each other were sent as one command: one END for all of
+// them, and nothing for keys that are missing.
+func takeMulti(s *stream, buf, text []byte, next int) (end int, ok bool, err error) {
+	gets := s.next < len(s.batch) && s.batch[s.next].action() == actionGet
+	switch {
+	case gets && bytes.HasPrefix(text, []byte("VALUE ")):
+		if err := s.seek(text); err != nil {
+			return 0, false, err
 		}
-		gets := s.next < len(s.batch) && s.batch[s.next].action() == actionGet
-		switch {
-		case gets && bytes.HasPrefix(text, []byte("VALUE ")):
-			if err := s.seek(text); err != nil {
-				return p, err
-			}
-			n, err := length(text[bytes.LastIndexByte(text, ' ')+1:])
-			if err != nil {
-				return p, err
-			}
-			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
-				return p, err
-			}
+		if end, ok, err = s.value(buf, text, next); err == nil && ok {
 			s.ops++
 			s.next++
 			s.text = textEnd
-		case (gets || s.text == textEnd) && string(text) == "END":
-			for s.next < len(s.batch) && s.batch[s.next].action() == actionGet {
-				s.missed()
-				s.next++
-			}
-			s.text = textReply
-		case s.text == textEnd:
-			return p, fmt.Errorf("%w: %.80q, want VALUE or END", ErrProtocol, text)
-		default:
-			if err := s.takeASCII(text); err != nil {
-				return p, err
-			}
+		}
+		return end, ok, err
+	case (gets || s.text == textEnd) && string(text) == "END":
+		for s.next < len(s.batch) && s.batch[s.next].action() == actionGet {
+			s.missed()
 			s.next++
 		}
-		p = next
+		s.text = textReply
+	case s.text == textEnd:
+		return 0, false, fmt.Errorf("%w: %.80q, want VALUE or END", ErrProtocol, text)
+	default:
+		if err := s.endASCII(text); err != nil {
+			return 0, false, err
+		}
+		s.next++
 	}
-	return p, nil
+	return next, true, nil
 }
 
 // seek finds the request that the line VALUE answers, when bodies are compared: keys before it are missing. Otherwise it does
@@ -191,8 +189,8 @@ func (s *stream) seek(text []byte) error {
 	return fmt.Errorf("%w: %.80q was not asked for", ErrProtocol, text)
 }
 
-// takeASCII counts the line that ends a reply.
-func (s *stream) takeASCII(text []byte) error {
+// endASCII counts the line that ends a reply.
+func (s *stream) endASCII(text []byte) error {
 	do := s.batch[s.next].action()
 	switch {
 	case s.text == textEnd && string(text) == "END":
@@ -223,43 +221,32 @@ func metaRequest(do action, _ []byte, v *value) request {
 	return request{before: "mg ", after: " v\r\n"}
 }
 
-// metaReplies are those of memcached's meta protocol.
-type metaReplies struct{}
-
-func (metaReplies) scan(s *stream, buf []byte) (int, error) {
-	p := min(s.skip, len(buf))
-	s.skip -= p
-	for s.next < len(s.batch) && s.skip == 0 {
-		text, next, ok, err := line(buf, p)
-		if err != nil || !ok {
-			return p, err
+// takeMeta takes a line of memcached's meta protocol.
+func takeMeta(s *stream, buf, text []byte, next int) (end int, ok bool, err error) {
+	code, rest, _ := bytes.Cut(text, []byte(" "))
+	do := s.batch[s.next].action()
+	switch {
+	case string(code) == "VA" && do == actionGet:
+		digits, _, _ := bytes.Cut(rest, []byte(" "))
+		n, err := length(digits)
+		if err != nil {
+			return 0, false, err
 		}
-		code, rest, _ := bytes.Cut(text, []byte(" "))
-		do := s.batch[s.next].action()
-		switch {
-		case string(code) == "VA" && do == actionGet:
-			digits, _, _ := bytes.Cut(rest, []byte(" "))
-			n, err := length(digits)
-			if err != nil {
-				return p, err
-			}
-			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
-				return p, err
-			}
-			s.ops++
-		case string(code) == "EN" && do == actionGet, string(code) == "NF" && do == actionDelete:
-			s.missed()
-		case string(code) == "HD" && do != actionGet:
-			s.ops++
-		case string(code) == "SERVER_ERROR", string(code) == "CLIENT_ERROR", string(code) == "ERROR", string(code) == "NS":
-			s.refusal(text)
-		default:
-			return p, fmt.Errorf("%w: %.80q", ErrProtocol, text)
+		if next, ok, err = s.body(buf, next, n); err != nil || !ok {
+			return 0, false, err
 		}
-		p = next
-		s.next++
+		s.ops++
+	case string(code) == "EN" && do == actionGet, string(code) == "NF" && do == actionDelete:
+		s.missed()
+	case string(code) == "HD" && do != actionGet:
+		s.ops++
+	case string(code) == "SERVER_ERROR", string(code) == "CLIENT_ERROR", string(code) == "ERROR", string(code) == "NS":
+		s.refusal(text)
+	default:
+		return 0, false, fmt.Errorf("%w: %.80q", ErrProtocol, text)
 	}
-	return p, nil
+	s.next++
+	return next, true, nil
 }
 
 func respRequest(do action, key []byte, v *value) request {
@@ -276,39 +263,28 @@ func respRequest(do action, key []byte, v *value) request {
 	return request{before: "*2\r\n$3\r\nGET\r\n" + bulk(len(key)), after: "\r\n"}
 }
 
-// respReplies are those of redis.
-type respReplies struct{}
-
-func (respReplies) scan(s *stream, buf []byte) (int, error) {
-	p := min(s.skip, len(buf))
-	s.skip -= p
-	for s.next < len(s.batch) && s.skip == 0 {
-		text, next, ok, err := line(buf, p)
-		if err != nil || !ok {
-			return p, err
+// takeRESP takes a line of redis.
+func takeRESP(s *stream, buf, text []byte, next int) (end int, ok bool, err error) {
+	do := s.batch[s.next].action()
+	switch {
+	case do == actionGet && string(text) == "$-1", do == actionDelete && string(text) == ":0":
+		s.missed()
+	case do == actionGet && len(text) > 0 && text[0] == '$':
+		n, err := length(text[1:])
+		if err != nil {
+			return 0, false, err
 		}
-		do := s.batch[s.next].action()
-		switch {
-		case do == actionGet && string(text) == "$-1", do == actionDelete && string(text) == ":0":
-			s.missed()
-		case do == actionGet && len(text) > 0 && text[0] == '$':
-			n, err := length(text[1:])
-			if err != nil {
-				return p, err
-			}
-			if next, ok, err = s.body(buf, next, n); err != nil || !ok {
-				return p, err
-			}
-			s.ops++
-		case do == actionSet && string(text) == "+OK", do == actionDelete && string(text) == ":1":
-			s.ops++
-		case len(text) > 0 && text[0] == '-':
-			s.refusal(text)
-		default:
-			return p, fmt.Errorf("%w: %.80q", ErrProtocol, text)
+		if next, ok, err = s.body(buf, next, n); err != nil || !ok {
+			return 0, false, err
 		}
-		p = next
-		s.next++
+		s.ops++
+	case do == actionSet && string(text) == "+OK", do == actionDelete && string(text) == ":1":
+		s.ops++
+	case len(text) > 0 && text[0] == '-':
+		s.refusal(text)
+	default:
+		return 0, false, fmt.Errorf("%w: %.80q", ErrProtocol, text)
 	}
-	return p, nil
+	s.next++
+	return next, true, nil
 }

@@ -179,7 +179,7 @@ func (c *conn) fire(w *work, i int) {
 	if trace.OpDone.On() {
 		trace.OpDone.Fire(t.shard, trace.OpDoneFields{
 			Op: st.op, Status: st.class.status(), Class: st.class.traced(), Bucket: t.bucket, Coll: int64(st.q.key.Coll), VB: st.q.VB,
-			Conn: c.id, Client: t.client, Opaque: uint64(st.q.Opaque), Level: levelOf(st.q.infos.Durability), Dur: time.Duration(k.Dur()),
+			Conn: c.id, Client: t.client, Opaque: uint64(st.q.Opaque), Level: trace.Level(st.q.infos.Durability), Dur: time.Duration(k.Dur()),
 			Recv: time.Duration(k.Stage(trace.StageRecv)), Queue: time.Duration(k.Stage(trace.StageQueue)),
 			Lock: time.Duration(k.Stage(trace.StageLock)), Exec: time.Duration(k.Stage(trace.StageExec)),
 			Fetch: time.Duration(k.Stage(trace.StageFetch)), Flush: time.Duration(k.Stage(trace.StageFlush)),
@@ -207,19 +207,6 @@ func (c *conn) slow(w *work, i int, k trace.Clock, victims int) {
 		op.Level = level.String()
 	}
 	log.Add(op)
-}
-
-func levelOf(level uint8) trace.Level {
-	switch spec.Durability(level) {
-	case spec.Majority:
-		return trace.LevelMajority
-	case spec.MajorityAndPersistOnActive:
-		return trace.LevelMajorityAndPersist
-	case spec.PersistToMajority:
-		return trace.LevelPersistToMajority
-	default:
-		return 0
-	}
 }
 
 // status and traced give an outcome in the words of the probes.

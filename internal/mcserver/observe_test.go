@@ -8,6 +8,7 @@ import (
 
 	"github.com/charpoy/charpoy/internal/hlc"
 	"github.com/charpoy/charpoy/internal/mcbp"
+	"github.com/charpoy/charpoy/internal/spec"
 	"github.com/charpoy/charpoy/internal/trace"
 )
 
@@ -109,6 +110,18 @@ func TestProbes(t *testing.T) {
 		}
 		if bytes != closed.rows[0][side.name] || frames != int64(ended.len()) {
 			t.Errorf("%s: %d bytes with %d frames, and conn-close says %v", side.name, bytes, frames, closed.rows[0])
+		}
+	}
+}
+
+// TestLevelNames: the probes number durability levels as the protocol does, so that nothing has to translate them.
+func TestLevelNames(t *testing.T) {
+	for level, name := range map[spec.Durability]string{
+		spec.Majority: "majority", spec.MajorityAndPersistOnActive: "majority_and_persist",
+		spec.PersistToMajority: "persist_to_majority",
+	} {
+		if got := trace.Level(level).String(); got != name {
+			t.Errorf("%v is told as %q", level, got)
 		}
 	}
 }

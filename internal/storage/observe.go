@@ -20,7 +20,7 @@ type observed struct {
 	errors [numErrno]atomic.Uint64
 
 	stallBegun atomic.Int64 // nanoseconds since opened, 0: writes are not held up
-	stallNanos [numStall]atomic.Int64
+	stallNanos [trace.NumStall]atomic.Int64
 	stallWhy   atomic.Uint32
 	opened     time.Time
 }
@@ -65,24 +65,16 @@ func errnoOf(err error) (number syscall.Errno, counted int) {
 	return number, errnoOther
 }
 
-// Reasons for which the engine holds writes up.
-const (
-	stallTables = iota // too many memtables wait to be written
-	stallLevel0        // compaction is behind
-	stallOther
-	numStall = iota
-)
-
-func stallNames() [numStall]string { return [numStall]string{"memtables", "level0", "other"} }
-
-func stallOf(reason string) uint32 {
+// stallOf sorts the reasons for which the engine holds writes up: too many memtables wait to be written, or compaction is
+// behind.
+func stallOf(reason string) trace.Stall {
 	switch {
 	case strings.HasPrefix(reason, "memtable"):
-		return stallTables
+		return trace.StallMemtables
 	case strings.HasPrefix(reason, "L0"):
-		return stallLevel0
+		return trace.StallLevel0
 	}
-	return stallOther
+	return trace.StallOther
 }
 
 // observe is what disk.Timed calls.
@@ -151,7 +143,7 @@ func callOf(kind disk.Kind) trace.Call {
 
 // stallBegins and stallEnds note that the engine holds writes up.
 func (o *observed) stallBegins(reason string) {
-	o.stallWhy.Store(stallOf(reason))
+	o.stallWhy.Store(uint32(stallOf(reason)))
 	o.stallBegun.Store(max(1, int64(time.Since(o.opened))))
 }
 
@@ -160,10 +152,10 @@ func (o *observed) stallEnds(shard *trace.Shard) {
 	if begun == 0 {
 		return
 	}
-	why, took := o.stallWhy.Load(), int64(time.Since(o.opened))-begun
+	why, took := trace.Stall(o.stallWhy.Load()), int64(time.Since(o.opened))-begun
 	o.stallNanos[why].Add(took)
 	if trace.StoreStall.On() {
-		trace.StoreStall.Fire(shard, trace.Stall(why+1), time.Duration(took)) // both lists are in the same order
+		trace.StoreStall.Fire(shard, why, time.Duration(took))
 	}
 }
 
@@ -216,8 +208,8 @@ func (db *DB) DiskStats() DiskStats {
 	for i, name := range errnoNames() {
 		s.Errors[name] = o.errors[i].Load()
 	}
-	for i, name := range stallNames() {
-		s.StallSeconds[name] = time.Duration(o.stallNanos[i].Load()).Seconds()
+	for why := trace.StallMemtables; why < trace.NumStall; why++ {
+		s.StallSeconds[why.String()] = time.Duration(o.stallNanos[why].Load()).Seconds()
 	}
 	if space, err := db.CheckSpace(); err == nil {
 		s.Free = space.FreeBytes
