@@ -28,6 +28,11 @@ RACE = ./internal/arena ./internal/auth ./internal/client ./internal/cluster/...
 	./internal/kv ./internal/mcserver ./internal/metrics/... ./internal/network/... ./internal/node ./internal/run \
 	./internal/storage ./internal/trace ./internal/testcluster ./internal/loadgen ./internal/disk/... ./charpoytest
 
+.PHONY: noprobes
+noprobes: ## the build without probes, which they are measured against
+	$(GO) vet -tags noprobes ./...
+	$(GO) test -tags noprobes -timeout 280s ./internal/trace ./internal/storage ./internal/kv ./internal/mcserver
+
 .PHONY: vet
 vet: ## go vet
 	$(GO) vet ./...

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -30,31 +31,17 @@ func (*slowCmd) Help() string {
 		"How to read a line: docs/operating/slow-operations.md."
 }
 
-// slowOp is a slow operation as the server tells of it, and with -o json.
+// slowOp is what the table shows of a slow operation. With -o json the server's own object is printed.
 type slowOp struct {
-	Time        time.Time        `json:"time"`
-	Node        string           `json:"node"`
-	Op          string           `json:"op"`
-	Status      string           `json:"status"`
-	Bucket      string           `json:"bucket"`
-	VB          uint16           `json:"vb"`
-	Key         string           `json:"key"`
-	DurUs       int64            `json:"dur_us"`
-	StagesUs    map[string]int64 `json:"stages_us"`
-	SendUs      int64            `json:"send_us"`
-	Level       string           `json:"level,omitempty"`
-	BytesIn     int              `json:"bytes_in"`
-	BytesOut    int              `json:"bytes_out"`
-	Batch       int              `json:"batch"`
-	Conn        uint64           `json:"conn"`
-	Client      string           `json:"client"`
-	LocalID     string           `json:"local_id"`
-	OperationID string           `json:"operation_id"`
-	OpID        string           `json:"opid"`
-	TraceID     *string          `json:"trace_id"`
-	During      []string         `json:"during"`
-	Victims     int              `json:"victims"`
-	Suppressed  uint64           `json:"suppressed"`
+	Time     time.Time        `json:"time"`
+	Op       string           `json:"op"`
+	Bucket   string           `json:"bucket"`
+	Key      string           `json:"key"`
+	DurUs    int64            `json:"dur_us"`
+	StagesUs map[string]int64 `json:"stages_us"`
+	Client   string           `json:"client"`
+	During   []string         `json:"during"`
+	Victims  int              `json:"victims"`
 }
 
 // Run prints them.
@@ -70,15 +57,18 @@ func (c *slowCmd) Run(a *app) error {
 			}
 		}
 		var answer struct {
-			Slow []slowOp `json:"slow"`
+			Slow []json.RawMessage `json:"slow"`
 		}
 		if err := r.Get(a.ctx, "/api/v1/slow?"+query.Encode(), &answer); err != nil {
 			return err
 		}
 		out := &table{columns: []string{"time", "op", "bucket", "key", "took", "most of it", "client", "victims", "during"}}
 		for i := range answer.Slow {
-			s := &answer.Slow[i]
-			out.add(s, s.Time.Local().Format("15:04:05.000"), s.Op, s.Bucket, s.Key, micros(s.DurUs), largest(s), s.Client,
+			s := &slowOp{}
+			if err := json.Unmarshal(answer.Slow[i], s); err != nil {
+				return fmt.Errorf("slow operation %d of the answer: %w", i, err)
+			}
+			out.add(answer.Slow[i], s.Time.Local().Format("15:04:05.000"), s.Op, s.Bucket, s.Key, micros(s.DurUs), largest(s), s.Client,
 				strconv.Itoa(s.Victims), strings.Join(s.During, " "))
 		}
 		if len(answer.Slow) == 0 && c.Output == "table" {

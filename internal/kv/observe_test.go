@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type heard struct {
 	node *trace.Node
 	mu   sync.Mutex
 	all  []string
+	came chan struct{} // something was added since it was last looked at
 }
 
 // hear subscribes to probes until the end of the test.
@@ -31,7 +33,7 @@ func hear(t testing.TB, fields []string, probes ...trace.Named) *heard {
 	if !trace.Enabled {
 		t.Skip("probes are compiled out")
 	}
-	h := &heard{node: trace.NewNode()}
+	h := &heard{node: trace.NewNode(), came: make(chan struct{}, 1)}
 	t.Cleanup(h.node.Subscribe(func(r *trace.Record) {
 		line := r.Probe.String()
 		for _, f := range fields {
@@ -40,6 +42,10 @@ func hear(t testing.TB, fields []string, probes ...trace.Named) *heard {
 		h.mu.Lock()
 		h.all = append(h.all, line)
 		h.mu.Unlock()
+		select {
+		case h.came <- struct{}{}:
+		default:
+		}
 	}, probes...))
 	return h
 }
@@ -55,12 +61,14 @@ func (h *heard) lines() []string {
 // wants waits until a line was heard that begins like this.
 func (h *heard) wants(t testing.TB, line string) {
 	t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	limit := time.NewTimer(10 * time.Second)
+	defer limit.Stop()
 	for !slices.ContainsFunc(h.lines(), func(s string) bool { return strings.HasPrefix(s, line) }) {
-		if time.Now().After(end) {
+		select {
+		case <-h.came:
+		case <-limit.C:
 			t.Fatalf("%q was not heard in\n%s", line, strings.Join(h.lines(), "\n"))
 		}
-		<-time.After(time.Millisecond)
 	}
 }
 
@@ -80,13 +88,12 @@ func waits(t testing.TB, clock *hlc.Source, op func(ctx context.Context)) trace.
 // bucket, and by a probe when it was more than a millisecond.
 func TestLockWait(t *testing.T) {
 	h := hear(t, []string{"site", "bucket", "vb"}, trace.LockWait)
-	k := newKit(t, h.option, func(o *Options) { o.Clock = hlc.New() })
-	k.clock = k.Bucket.clock
+	k := newKit(t, h.option)
 	k.set("a", "1")
 	vb := &k.vbs[0]
-	for len(h.lines()) == 0 { // until the operation has met the lock for long enough
+	for len(h.lines()) == 0 { // until the operation has met the lock while time passed
 		vb.mu.Lock()
-		done := make(chan trace.Clock)
+		done := make(chan trace.Clock, 1)
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			done <- waits(t, k.clock, func(ctx context.Context) {
@@ -95,7 +102,10 @@ func TestLockWait(t *testing.T) {
 				}
 			})
 		})
-		<-time.After(5 * time.Millisecond)
+		for range 1000 {
+			k.clock.Advance(2 * lockWaitShown)
+			runtime.Gosched()
+		}
 		vb.mu.Unlock()
 		c := <-done
 		wait.Wait()

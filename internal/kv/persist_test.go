@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/charpoy/charpoy/internal/disk"
@@ -434,17 +435,20 @@ func TestNothingIsLogged(t *testing.T) {
 // TestFlusherSleeps: when a durable write has taken along a change that was waiting for its round, nothing is left to do, and
 // the flusher must wait and not turn over and over.
 func TestFlusherSleeps(t *testing.T) {
-	l := live(t, disk.NewMemory())
-	for range 3 {
-		l.set("k", "v")
-		l.until("the flusher has seen the change", func() bool { return l.persist.flusher.turns.Load() > 0 })
-		<-time.After(flushInterval / 4)
-		l.durable("k", "w")
-		<-time.After(2 * flushInterval) // longer than a change may wait for its round
-		before := l.persist.flusher.turns.Load()
-		<-time.After(5 * flushInterval)
-		if n := l.persist.flusher.turns.Load() - before; n > 10 {
-			t.Fatalf("%d turns within %s without a change", n, 5*flushInterval)
+	synctest.Test(t, func(t *testing.T) {
+		l := live(t, disk.NewMemory())
+		defer l.end()
+		for range 3 {
+			l.set("k", "v")
+			l.until("the flusher has seen the change", func() bool { return l.persist.flusher.turns.Load() > 0 })
+			time.Sleep(flushInterval / 4)
+			l.durable("k", "w")
+			time.Sleep(2 * flushInterval) // longer than a change may wait for its round
+			before := l.persist.flusher.turns.Load()
+			time.Sleep(5 * flushInterval)
+			if n := l.persist.flusher.turns.Load() - before; n > 10 {
+				t.Fatalf("%d turns within %s without a change", n, 5*flushInterval)
+			}
 		}
-	}
+	})
 }

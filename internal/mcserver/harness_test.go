@@ -130,36 +130,20 @@ func (w *world) apply() {
 			once()
 		}
 	})
-	defer cancel()
 	w.node.Apply(w.t.Context(), &a)
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
 		w.t.Fatal("the assignment was not carried out")
 	}
-	w.eventually("the buckets are ready", func() bool {
-		p := w.server.current.Load()
-		if p == nil || p.assignment.Rev != a.Rev {
-			return false
+	cancel() // returns when all subscribers have been told, the server among them
+	if p := w.server.current.Load(); p == nil || p.assignment.Rev != a.Rev {
+		w.t.Fatal("the server does not know of the assignment")
+	}
+	for i := range a.Buckets {
+		if b, err := w.node.Bucket(a.Buckets[i].Spec.Name); err != nil || !b.KV().Report().Ready {
+			w.t.Fatalf("bucket %s is not ready: %v", a.Buckets[i].Spec.Name, err)
 		}
-		for i := range a.Buckets {
-			b, err := w.node.Bucket(a.Buckets[i].Spec.Name)
-			if err != nil || !b.KV().Report().Ready {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// eventually polls a condition, for what nothing announces.
-func (w *world) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			w.t.Fatalf("waited in vain until %s", what)
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -249,11 +249,21 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("the third connection: %+v, %v", f, err)
 	}
 	three.closed()
-	one.conn.Close()
-	w.eventually("there is room", func() bool { return len(w.server.connections()) == 1 })
-	w.dial().must(mcbp.Frame{Opcode: mcbp.OpNoop})
 	if got := w.server.numbers.rejected.Value(); got != 1 {
 		t.Errorf("%d rejected, want 1", got)
+	}
+	one.must(mcbp.Frame{Opcode: mcbp.OpQuit})
+	for end := time.Now().Add(20 * time.Second); ; { // the server gives the place back when it has closed its side
+		four := w.dial()
+		_, _ = four.conn.Write(mcbp.AppendRequest(nil, &mcbp.Frame{Opcode: mcbp.OpNoop})) // it may have been closed already
+		f, err := four.next()
+		if err == nil && f.Status() == mcbp.StatusSuccess {
+			break
+		}
+		if f.Status() != mcbp.StatusTooManyConnections || time.Now().After(end) {
+			t.Fatalf("no place became free: %+v, %v", f, err)
+		}
+		four.closed()
 	}
 }
 

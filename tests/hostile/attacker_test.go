@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -108,6 +109,32 @@ func (a *attacker) wantClosed(limit time.Duration) {
 	_ = a.SetReadDeadline(time.Now().Add(limit))
 	if _, err := io.Copy(io.Discard, a.in); errors.Is(err, os.ErrDeadlineExceeded) {
 		a.t.Errorf("the server has kept the connection for %v", limit)
+	}
+}
+
+// pipelined is how many requests pipeline sends.
+const pipelined = 1_000_000
+
+// pipeline sends a million requests while it reads their replies. request appends one to dst, reply reads one and checks it.
+func (a *attacker) pipeline(request func(dst []byte, i int) []byte, reply func(i int)) {
+	_ = a.SetDeadline(time.Now().Add(2 * attackLimit))
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() {
+		var batch []byte
+		for i := range pipelined {
+			batch = request(batch, i)
+			if len(batch) > 1<<20 || i == pipelined-1 {
+				if _, err := a.Write(batch); err != nil {
+					a.t.Errorf("write: %v", err)
+					return
+				}
+				batch = batch[:0]
+			}
+		}
+	})
+	for i := range pipelined {
+		reply(i)
 	}
 }
 

@@ -170,9 +170,15 @@ func doesNotRead(t *testing.T, s *target) {
 	for range gets {
 		requests = mcbp.AppendRequest(requests, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("large")})
 	}
+	leaveUnread(t, s, s.enter, requests, gets*size)
+}
+
+// leaveUnread sends requests on many connections and reads nothing for longer than the server waits with a write, which only
+// time can show from outside. What comes then must not be all of the replies.
+func leaveUnread(t *testing.T, s *target, connect func(testing.TB) *attacker, requests []byte, all int64) {
 	readers := make([]*attacker, 40)
 	for i := range readers {
-		readers[i] = s.enter(t)
+		readers[i] = connect(t)
 		readers[i].raw(requests)
 	}
 	timer := time.NewTimer(35 * time.Second) // the server's time for a write is 30 s
@@ -182,8 +188,7 @@ func doesNotRead(t *testing.T, s *target) {
 	case <-s.ctx.Done():
 	}
 	for i, r := range readers {
-		n, err := io.Copy(io.Discard, r.in)
-		if n >= gets*size {
+		if n, err := io.Copy(io.Discard, r.in); n >= all {
 			t.Errorf("reader %d, which had not read for 35 s, got all %d bytes (%v)", i, n, err)
 		}
 	}
@@ -216,30 +221,15 @@ func wrongPasswords(t *testing.T, s *target) {
 
 // endlessPipeline sends a million requests without waiting for replies. All are answered, in order.
 func endlessPipeline(t *testing.T, s *target) {
-	const requests = 1_000_000
 	a := s.enter(t)
-	_ = a.SetDeadline(time.Now().Add(2 * attackLimit))
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	writing.Go(func() {
-		var batch []byte
-		for i := range uint32(requests) {
-			batch = mcbp.AppendRequest(batch, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("missing"), Opaque: i})
-			if len(batch) > 1<<20 || i == requests-1 {
-				if _, err := a.Write(batch); err != nil {
-					t.Errorf("write: %v", err)
-					return
-				}
-				batch = batch[:0]
-			}
-		}
-	})
-	for i := range uint32(requests) {
+	a.pipeline(func(dst []byte, i int) []byte {
+		return mcbp.AppendRequest(dst, &mcbp.Frame{Opcode: mcbp.OpGet, Key: []byte("missing"), Opaque: uint32(i)})
+	}, func(i int) {
 		f, err := a.reply()
-		if err != nil || f.Opaque != i || mcbp.Status(f.VB) != mcbp.StatusNotFound {
+		if err != nil || f.Opaque != uint32(i) || mcbp.Status(f.VB) != mcbp.StatusNotFound {
 			t.Fatalf("reply %d: opaque %d, status %v, %v", i, f.Opaque, mcbp.Status(f.VB), err)
 		}
-	}
+	})
 }
 
 // garbage sends what is not the protocol at all: random bytes, HTTP, TLS. The server hangs up, at the latest when the client
@@ -364,51 +354,18 @@ func doesNotReadText(t *testing.T, s *target) {
 		t.Fatalf("%q, %v", line, err)
 	}
 	many := []byte("get" + strings.Repeat(" large-text", gets) + "\r\n")
-	readers := make([]*attacker, 40)
-	for i := range readers {
-		readers[i] = s.dial(t, s.Memcached)
-		readers[i].raw(many)
-	}
-	timer := time.NewTimer(35 * time.Second) // the server's time for a write is 30 s
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.ctx.Done():
-	}
-	for i, r := range readers {
-		n, err := io.Copy(io.Discard, r.in)
-		if n >= gets*size {
-			t.Errorf("reader %d, which had not read for 35 s, got all %d bytes (%v)", i, n, err)
-		}
-	}
+	leaveUnread(t, s, func(t testing.TB) *attacker { return s.dial(t, s.Memcached) }, many, gets*size)
 }
 
-// endlessCommands sends a million commands without waiting for replies. All are answered, in order.
+// endlessCommands is endlessPipeline with commands of the meta protocol.
 func endlessCommands(t *testing.T, s *target) {
-	const commands = 1_000_000
 	a := s.dial(t, s.Memcached)
-	_ = a.SetDeadline(time.Now().Add(2 * attackLimit))
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	writing.Go(func() {
-		var batch []byte
-		for i := range commands {
-			batch = fmt.Appendf(batch, "mg missing O%d\r\n", i)
-			if len(batch) > 1<<20 || i == commands-1 {
-				if _, err := a.Write(batch); err != nil {
-					t.Errorf("write: %v", err)
-					return
-				}
-				batch = batch[:0]
-			}
-		}
-	})
-	for i := range commands {
+	a.pipeline(func(dst []byte, i int) []byte { return fmt.Appendf(dst, "mg missing O%d\r\n", i) }, func(i int) {
 		line, err := a.in.ReadString('\n')
 		if want := fmt.Sprintf("EN O%d\r\n", i); err != nil || line != want {
 			t.Fatalf("reply %d: %q, %v", i, line, err)
 		}
-	}
+	})
 }
 
 // garbageText sends random bytes to the port that decides by the first of them what is spoken.
