@@ -91,6 +91,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	if err := w.server.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(w.node.Subscribe(w.server.publish)) // Run does so as well, but nobody can tell when; once more does no harm
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
